@@ -1,0 +1,5 @@
+"""Commands of this part."""
+
+
+def register(commands) -> None:
+    """Add the commands."""
