@@ -1,0 +1,148 @@
+"""From bytes to pixels: one decoder for training, predicting and explaining, so that all three see the same image.
+
+Pixels are uint8 RGB. EXIF orientation is applied, transparency is laid on white, 16-bit greys are scaled to 8,
+of an animation the first frame counts.
+"""
+
+import io
+import warnings
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from visrec.errors import InputError
+
+MAX_PIXELS = 50_000_000
+EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff")
+FITS = ("stretch", "crop", "pad")
+WHITE = (255, 255, 255)
+
+
+class BadImage(InputError):
+    """Bytes that cannot become pixels; ``kind`` is the problem's stable name."""
+
+    def __init__(self, kind: str, message: str):
+        super().__init__(message)
+        self.kind = kind
+
+
+def is_image_name(key: str) -> bool:
+    """Whether a key ends like an image, in any case; hidden files and macOS resource forks do not count.
+
+    >>> [is_image_name(k) for k in ("a/B.JPG", "x.csv", "__MACOSX/._a.jpg")]
+    [True, False, False]
+    """
+    name = key.rpartition("/")[2]
+    return name.lower().endswith(EXTENSIONS) and not name.startswith(".") and not key.startswith("__MACOSX/")
+
+
+def decode(data: bytes, size: int | None = None, fit: str = "stretch") -> np.ndarray:
+    """Decode an image.
+
+    Parameters
+    ----------
+    data : an encoded image, any format Pillow reads
+    size : side of the square result in pixels; None keeps the image's own size
+    fit : how a rectangle becomes a square: ``stretch``, ``crop`` (its middle) or ``pad`` (with white)
+
+    Returns
+    -------
+    uint8 array (height, width, 3), RGB in 0..255
+
+    Raises
+    ------
+    InputError
+        Empty, not an image, cut off, or more than 50 megapixels; the message says which.
+    """
+    return np.asarray(to_square(open_image(data, size), size, fit), dtype=np.uint8)
+
+
+def open_image(data: bytes, size: int | None = None) -> Image.Image:
+    """An upright RGB image; with ``size``, a JPEG may be decoded at a reduced scale of at least twice that."""
+    image = read_header(data)
+    if size is not None and image.format == "JPEG":
+        image.draft("RGB", (2 * size, 2 * size))
+    try:
+        image.load()
+        return to_rgb(upright(image))
+    except (OSError, SyntaxError, ValueError, EOFError) as error:
+        raise BadImage("truncated", f"The image is damaged or cut off ({_reason(error)}).") from error
+
+
+def read_header(data: bytes) -> Image.Image:
+    """The image with its size known and its pixels not yet decoded."""
+    if not data:
+        raise BadImage("zero_byte", "The image is an empty file (0 bytes).")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            image = Image.open(io.BytesIO(data))
+    except Image.DecompressionBombError as error:
+        raise BadImage("decompression_bomb", f"The image is too large to decode safely ({_reason(error)}).") from error
+    except UnidentifiedImageError as error:
+        raise BadImage("non_image", _not_an_image(data)) from error
+    except (OSError, SyntaxError, ValueError, EOFError, TypeError) as error:
+        raise BadImage("unreadable", f"The image cannot be read ({_reason(error)}).") from error
+    width, height = image.size
+    if width * height > MAX_PIXELS:
+        raise BadImage(
+            "decompression_bomb",
+            f"The image has {width} x {height} pixels; at most {MAX_PIXELS / 1e6:.0f} megapixels are decoded.",
+        )
+    return image
+
+
+def upright(image: Image.Image) -> Image.Image:
+    """Turned as its EXIF orientation says; a damaged EXIF block counts as none."""
+    try:
+        return ImageOps.exif_transpose(image)
+    except (OSError, SyntaxError, ValueError, TypeError, KeyError, IndexError, ZeroDivisionError):
+        return image
+
+
+def to_rgb(image: Image.Image) -> Image.Image:
+    """Any mode as RGB: transparency on white, 16-bit and float greys scaled to 8 bits."""
+    if image.mode == "RGB" and "transparency" not in image.info:
+        return image
+    if image.mode.startswith(("I", "F")):
+        return _grey16(image).convert("RGB")
+    if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
+        image = image.convert("RGBA")
+        ground = Image.new("RGBA", image.size, (*WHITE, 255))
+        return Image.alpha_composite(ground, image).convert("RGB")
+    return image.convert("RGB")
+
+
+def to_square(image: Image.Image, size: int | None, fit: str = "stretch") -> Image.Image:
+    """Resize to ``size`` x ``size``; None leaves the image alone."""
+    if size is None:
+        return image
+    if fit not in FITS:
+        raise InputError(f"fit is '{fit}'; expected one of {', '.join(FITS)}.")
+    if fit == "crop":
+        return ImageOps.fit(image, (size, size), Image.Resampling.BILINEAR)
+    if fit == "pad":
+        return ImageOps.pad(image, (size, size), Image.Resampling.BILINEAR, color=WHITE)
+    return image if image.size == (size, size) else image.resize((size, size), Image.Resampling.BILINEAR)
+
+
+def _grey16(image: Image.Image) -> Image.Image:
+    values = np.asarray(image, dtype=np.float64)
+    top = 255.0 if values.max(initial=0) <= 255 else 65535.0
+    return Image.fromarray(np.clip(values * (255.0 / top), 0, 255).round().astype(np.uint8))
+
+
+def _not_an_image(data: bytes) -> str:
+    head = data[:64].lstrip().lower()
+    looks = ""
+    if head.startswith((b"<!doctype", b"<html", b"<?xml")):
+        looks = " It looks like a web page, perhaps an error message saved in its place."
+    elif head.startswith(b"%pdf"):
+        looks = " It looks like a PDF."
+    elif b"ftypheic" in data[:32] or b"ftypmif1" in data[:32]:
+        looks = " It looks like an Apple HEIC photo; convert it to JPEG."
+    return f"The file is not an image ({len(data):,} bytes).{looks} Expected JPEG, PNG, WebP, BMP, GIF or TIFF."
+
+
+def _reason(error: Exception) -> str:
+    return str(error).rstrip(".") or type(error).__name__

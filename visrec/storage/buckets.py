@@ -1,0 +1,128 @@
+"""Buckets: the named places with images that the settings lead to, local folders and S3 alike.
+
+A bucket is named by its bare name, by a path, or as ``s3://bucket/prefix``.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from visrec.config import Settings
+from visrec.errors import InputError, NotFoundError, OutsideError, nearest
+from visrec.storage.base import Store
+from visrec.storage.folder import FolderStore
+
+S3_SCHEMES = ("s3://", "cos://")
+
+
+@dataclass(frozen=True)
+class Bucket:
+    """A bucket as it is offered: its name, where it lies (no secrets), and ``folder`` or ``s3``."""
+
+    name: str
+    url: str
+    kind: str
+
+
+def list_buckets(settings: Settings, on_error: Callable[[OutsideError], None] | None = None) -> list[Bucket]:
+    """Every bucket on offer: folders first, then S3; a name met twice is offered by its path the second time.
+
+    Parameters
+    ----------
+    on_error : is given the error of an S3 store that fails, so that the folders can still be offered;
+        without it the error is raised
+    """
+    local = _local_buckets(settings)
+    try:
+        remote = _remote_buckets(settings)
+    except OutsideError as error:
+        if on_error is None:
+            raise
+        on_error(error)
+        remote = []
+    return _unique([*local, *remote])
+
+
+def open_bucket(name_or_url: str, settings: Settings) -> Store:
+    """The store of one bucket.
+
+    Raises
+    ------
+    NotFoundError
+        No folder and no S3 bucket of that name; the message names the nearest and all there are.
+    """
+    name = str(name_or_url)
+    if name.startswith(S3_SCHEMES):
+        return open_store(name, settings)
+    for folder in settings.buckets:
+        if _is_plain(name) and (folder / name).is_dir():
+            return FolderStore(folder / name)
+    if Path(name).is_dir():
+        return FolderStore(name)
+    if settings.s3.configured and _is_plain(name):
+        return _open_remote(name, settings)
+    raise NotFoundError(f"There is no bucket '{name}'. {_on_offer(name, settings)}")
+
+
+def open_store(url_or_path: str, settings: Settings, create: bool = False) -> Store:
+    """The store at an ``s3://bucket/prefix`` URL or a path; ``create`` lets a folder be made by the first write."""
+    url = str(url_or_path)
+    if not url.startswith(S3_SCHEMES):
+        if "://" in url:
+            raise InputError(f"'{url}' is not a place visrec can read; expected a path or s3://bucket/prefix.")
+        return FolderStore(url, create=create)
+    from visrec.storage.s3 import S3Store
+
+    bucket, _, prefix = url.split("://", 1)[1].partition("/")
+    if not bucket:
+        raise InputError(f"'{url}' names no bucket; expected s3://bucket or s3://bucket/prefix.")
+    return S3Store(bucket, prefix, settings.s3)
+
+
+def _is_plain(name: str) -> bool:
+    return bool(name) and "/" not in name and name not in (".", "..")
+
+
+def _local_buckets(settings: Settings) -> list[Bucket]:
+    return [
+        Bucket(path.name, str(path.absolute()), "folder")
+        for folder in settings.buckets
+        if folder.is_dir()
+        for path in sorted(folder.iterdir())
+        if path.is_dir() and not path.name.startswith(".")
+    ]
+
+
+def _remote_buckets(settings: Settings) -> list[Bucket]:
+    if not settings.s3.configured:
+        return []
+    from visrec.storage.s3 import bucket_names
+
+    return [Bucket(name, f"s3://{name}", "s3") for name in bucket_names(settings.s3)]
+
+
+def _open_remote(name: str, settings: Settings) -> Store:
+    from visrec.storage.s3 import S3Store
+
+    store = S3Store(name, "", settings.s3)
+    try:
+        store.check()
+    except NotFoundError as error:
+        raise NotFoundError(f"There is no bucket '{name}'. {_on_offer(name, settings)}") from error
+    return store
+
+
+def _on_offer(name: str, settings: Settings) -> str:
+    buckets = list_buckets(settings, on_error=lambda error: None)
+    where = ", ".join(str(folder) for folder in settings.buckets)
+    hint = "" if buckets else f" Looked in {where}; `visrec demo` makes two to try."
+    return nearest(name, [bucket.name for bucket in buckets]) + hint
+
+
+def _unique(buckets: list[Bucket]) -> list[Bucket]:
+    seen: set[str] = set()
+    unique = []
+    for bucket in buckets:
+        unique.append(Bucket(bucket.url, bucket.url, bucket.kind) if bucket.name in seen else bucket)
+        seen.add(bucket.name)
+    return unique

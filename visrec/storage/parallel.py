@@ -1,0 +1,55 @@
+"""Work in parallel with bounded memory: results come as they arrive, and one failure never ends the rest.
+
+Only a window of work is in flight at any time, so a slow consumer holds back the producers instead of filling
+the memory.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from itertools import islice
+from typing import TypeVar
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+def results(
+    work: Callable[[Item], Result],
+    items: Iterable[Item],
+    *,
+    threads: int,
+    window: int | None = None,
+    stop: Callable[[], bool] | None = None,
+) -> Iterator[tuple[Item, Result | Exception]]:
+    """``(item, work(item))`` for each item, in order of arrival; an exception takes the place of its result.
+
+    Parameters
+    ----------
+    threads : how many run at once
+    window : how many may be started and not yet consumed; default four per thread
+    stop : asked between results; True ends the iteration after what runs has ended
+
+    Examples
+    --------
+    >>> sorted(results(lambda n: n * n, [1, 2, 3], threads=2))
+    [(1, 1), (2, 4), (3, 9)]
+    """
+    source = iter(items)
+    pool = ThreadPoolExecutor(threads)
+    try:
+        pending: dict[Future, Item] = {}
+        while not (stop and stop()):
+            for item in islice(source, (window or 4 * threads) - len(pending)):
+                pending[pool.submit(work, item)] = item
+            if not pending:
+                return
+            # the timeout lets `stop` be heard while every read is stalled
+            done, _ = wait(pending, timeout=0.5, return_when=FIRST_COMPLETED)
+            for future in done:
+                item = pending.pop(future)
+                error = future.exception()
+                if error is not None and not isinstance(error, Exception):
+                    raise error
+                yield item, future.result() if error is None else error
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
