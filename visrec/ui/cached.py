@@ -1,0 +1,115 @@
+"""Reads that are worth keeping between two reruns of a page; each a thin wrapper of one call into visrec.
+
+What a cached function returns is shared by every visitor: tables are handed out as copy-on-write views, so a page
+may change its own without touching the others'. Every key holds the place (URL) it was read from.
+"""
+
+from dataclasses import dataclass
+
+import pandas as pd
+import streamlit as st
+
+from visrec.config import Settings
+
+
+@dataclass(frozen=True)
+class RunRow:
+    """One run as a list shows it; nothing here needs its predictions or its model."""
+
+    id: str
+    name: str
+    kind: str
+    state: str
+    created: str
+    bucket: str
+    target: str
+    accuracy: float | None
+    attributes: tuple[str, ...]
+
+    @property
+    def usable(self) -> bool:
+        """Whether the run has ended well, so that its predictions can be read."""
+        return self.state == "done"
+
+
+def settings() -> Settings:
+    """The settings of now; cheap, so never cached."""
+    return Settings.load()
+
+
+def runs():
+    """The folder of runs."""
+    from visrec.runs.record import open_runs
+
+    return open_runs(settings())
+
+
+def run(run_id: str):
+    """One run, opened; raises ``NotFoundError`` for an unknown id."""
+    return runs().open(run_id)
+
+
+def run_list() -> list[RunRow]:
+    """Every run, newest first; read at most every two seconds."""
+    return _run_list(settings().runs)
+
+
+@st.cache_data(ttl=2, show_spinner=False, max_entries=8)
+def _run_list(url: str) -> list[RunRow]:
+    return [_row(run) for run in runs().list()]
+
+
+def _row(run) -> RunRow:
+    record = run.record
+    metric = (record.get("metrics") or {}).get("val_accuracy") or {}
+    return RunRow(
+        id=run.id,
+        name=run.name or run.id,
+        kind=record.get("kind", "trained"),
+        state=run.status().state,
+        created=record.get("created", ""),
+        bucket=record.get("bucket") or "",
+        target=record.get("target") or "",
+        accuracy=metric.get("value") if isinstance(metric, dict) else metric,
+        attributes=tuple(record.get("attributes") or record.get("by") or ()),
+    )
+
+
+def forget_runs() -> None:
+    """Read the list of runs afresh: something was started, renamed or deleted just now."""
+    _run_list.clear()
+
+
+def predictions(run_id: str) -> pd.DataFrame:
+    """The predictions of a finished run: file, split, label, prediction, scores, attributes.
+
+    The frame is a copy-on-write view of the cached one.
+    """
+    return _predictions(settings().runs, run_id).copy(deep=False)
+
+
+@st.cache_resource(max_entries=6, show_spinner="Reading the predictions")
+def _predictions(url: str, run_id: str) -> pd.DataFrame:
+    return run(run_id).predictions()
+
+
+def buckets() -> list:
+    """Every bucket that the settings reach; read at most every ten seconds."""
+    current = settings()
+    return _buckets(tuple(map(str, current.buckets)), current.s3.bucket, current.s3.endpoint_url)
+
+
+@st.cache_data(ttl=10, show_spinner="Looking for buckets", max_entries=8)
+def _buckets(folders: tuple[str, ...], bucket: str | None, endpoint: str | None) -> list:
+    from visrec.storage.buckets import list_buckets
+
+    return list_buckets(settings())
+
+
+@st.cache_resource(ttl=300, show_spinner="Reading the labels", max_entries=6)
+def bucket_table(url: str):
+    """The labels of one bucket (`visrec.data.layouts.BucketTable`); shared, so never change it."""
+    from visrec.data.layouts import read_bucket
+    from visrec.storage.buckets import open_bucket
+
+    return read_bucket(open_bucket(url, settings()))
