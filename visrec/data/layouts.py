@@ -1,0 +1,108 @@
+"""A layout is how labels are written in a bucket; this module finds out which one it is, and reads it.
+
+FairFace CSVs, any label CSV, Cloud Annotations, class folders are tried in this order. A ``visrec.toml`` at the
+bucket's root can name the layout, describe an unusual table and set the defaults of a training; it is only read.
+"""
+
+import dataclasses
+import tomllib
+from collections.abc import Mapping
+
+from visrec.data import class_folders, cloud_annotations, fairface, label_table
+from visrec.data.problems import Problem, sort_problems
+from visrec.data.table import BucketTable, Source
+from visrec.errors import InputError, NotFoundError, nearest
+from visrec.storage.base import Store
+
+__all__ = ["LAYOUTS", "BucketTable", "Problem", "open_source", "read_bucket"]
+
+DESCRIPTION = "visrec.toml"
+LAYOUTS = {
+    "fairface": fairface,
+    "cloud_annotations": cloud_annotations,
+    "label_table": label_table,
+    "class_folders": class_folders,
+}
+
+
+def read_bucket(store: Store, *, layout: str | None = None, decisions: Mapping[str, str] | None = None) -> BucketTable:
+    """Read the labels of a bucket, whatever its layout.
+
+    Parameters
+    ----------
+    store : the bucket
+    layout : use this layout instead of the one that is found
+    decisions : problem kind -> choice, for the kinds that leave a choice
+
+    Raises
+    ------
+    InputError
+        The bucket is empty, or nothing in it says what its images are; the message says what was looked for.
+    """
+    source = open_source(store, decisions)
+    name = layout or source.description.get("layout") or detect(source)
+    if name not in LAYOUTS:
+        raise InputError(f"The layout '{name}' is not known. {nearest(name, LAYOUTS)}")
+    table = LAYOUTS[name].read(source)
+    if table.samples.empty:
+        raise InputError(
+            f"No image in {store.url} has a label (read as {name}: {len(source.images):,} images). "
+            + " ".join(f"{p.kind}: {p.count:,}, such as {p.examples[0]}." for p in sort_problems(table.problems)[:2])
+        )
+    return dataclasses.replace(
+        table,
+        samples=table.samples.sort_values("file", ignore_index=True),
+        defaults={**table.defaults, **_train_defaults(source, table)},
+        problems=sort_problems(table.problems),
+        objects=source.objects,
+        images=source.images,
+        url=store.url,
+    )
+
+
+def open_source(store: Store, decisions: Mapping[str, str] | None = None) -> Source:
+    """List the bucket and read its ``visrec.toml``."""
+    objects = {info.key: info for info in store.list()}
+    if not objects:
+        raise NotFoundError(f"The bucket {store.url} is empty. Expected images, and labels for them.")
+    return Source(store, objects, _description(store, objects), decisions or {})
+
+
+def detect(source: Source) -> str:
+    """The name of the layout.
+
+    Raises
+    ------
+    InputError
+        If none fits.
+    """
+    for name, reader in LAYOUTS.items():
+        if reader.detect(source):
+            return name
+    raise InputError(
+        f"{source.store.url} has {len(source.objects):,} objects, {len(source.images):,} of them images, and nothing that "
+        "labels them. Expected FairFace label files (fairface_label_train.csv), a CSV with a 'file' column, "
+        "Cloud Annotations' _annotations.json, or one folder per class; a visrec.toml can describe anything else."
+    )
+
+
+def _description(store: Store, objects: Mapping) -> dict:
+    if DESCRIPTION not in objects:
+        return {}
+    try:
+        return tomllib.loads(store.read(DESCRIPTION).decode("utf-8-sig"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{DESCRIPTION} in {store.url} is not valid TOML: {error}.") from error
+
+
+def _train_defaults(source: Source, table: BucketTable) -> dict:
+    defaults = dict(source.description.get("train", {}))
+    wanted = [defaults["target"]] if "target" in defaults else []
+    by = defaults.get("by", [])
+    for name in [*wanted, *([by] if isinstance(by, str) else by)]:
+        if name not in table.samples:
+            raise InputError(
+                f"{DESCRIPTION} in {table.url or source.store.url} names the column '{name}'. "
+                f"{nearest(name, table.samples.columns.drop(['file', 'split']))}"
+            )
+    return defaults
