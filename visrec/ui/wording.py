@@ -47,7 +47,7 @@ UNFINISHED = {
     "lost": ("Its process fell silent before it had predictions.", "See what happened", "train"),
 }
 
-SPLIT_HELP = "Which rows are audited. Nothing was chosen on test and val rows, so only they tell how the model does on new images."
+SPLIT_HELP = "Which rows are audited. Only test and val rows tell how the model does on images nothing was chosen on."
 OUTCOME_HELP = (
     "What counts as a good outcome: a correct prediction (whom does the model fail?), "
     "or one class being predicted (who gets this label?)."
