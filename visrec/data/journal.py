@@ -1,0 +1,120 @@
+"""A journal: which images of a half-made data set are already decoded, line by line, so that the work can go on.
+
+The pixels of an image are written first, its line second, with a checksum of the pixels: a line that is there and whole
+speaks for a row that is there and whole, whatever moment the process was killed at.
+"""
+
+import contextlib
+import fcntl
+import json
+import time
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from visrec.errors import RunError
+
+FACTS = "facts.jsonl"
+COLUMNS = {
+    "file": "str",
+    "etag": "str",
+    "row": "int64",
+    "sha256": "str",
+    "width": "int64",
+    "height": "int64",
+    "status": "str",
+}
+
+
+class Journal:
+    """The images and facts of a data set in the making.
+
+    Parameters
+    ----------
+    folder : holds ``images.npy`` and ``facts.jsonl``; may be left from an earlier process
+    files : keys in the order of their rows
+    size : side of the images
+    """
+
+    def __init__(self, folder: Path, files: list[str], size: int):
+        self._folder = folder
+        self._rows = {file: row for row, file in enumerate(files)}
+        self._shape = (len(files), size, size, 3)
+        self._images = self._open_images()
+        self._facts = {fact["file"]: fact for fact in self._whole_facts()}
+        self._out = open(folder / FACTS, "w", encoding="utf-8")
+        for fact in self._facts.values():
+            self._write(fact)
+
+    def __enter__(self) -> "Journal":
+        return self
+
+    def __exit__(self, *_) -> None:
+        self._out.close()
+
+    def left(self) -> list[str]:
+        """The files that are not decoded yet, in order."""
+        return [file for file in self._rows if file not in self._facts]
+
+    def add(self, file: str, etag: str, pixels: np.ndarray | None, facts: dict) -> None:
+        """Write one image; None for an image that could not be decoded."""
+        row = self._rows[file]
+        if pixels is not None:
+            self._images[row] = pixels
+        check = None if pixels is None else zlib.crc32(np.ascontiguousarray(pixels))
+        fact = {"file": file, "etag": etag, "row": row if pixels is not None else -1, **facts, "crc": check}
+        self._facts[file] = fact
+        self._write(fact)
+
+    def finish(self) -> pd.DataFrame:
+        """Flush the pixels and give the table of facts, in the order of the rows."""
+        self._images.flush()
+        facts = pd.DataFrame([self._facts[file] for file in self._rows], columns=list(COLUMNS))
+        return facts.astype(COLUMNS)
+
+    def _write(self, fact: dict) -> None:
+        self._out.write(json.dumps(fact) + "\n")
+        self._out.flush()
+
+    def _open_images(self) -> np.memmap:
+        path = self._folder / "images.npy"
+        with contextlib.suppress(OSError, ValueError, EOFError):
+            images = np.lib.format.open_memmap(path, mode="r+")
+            if images.shape == self._shape and images.dtype == np.uint8:
+                return images
+        (self._folder / FACTS).unlink(missing_ok=True)
+        return np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=self._shape)
+
+    def _whole_facts(self) -> Iterator[dict]:
+        path = self._folder / FACTS
+        if not path.is_file():
+            return
+        for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+            try:
+                fact = json.loads(line)
+            except json.JSONDecodeError:  # the line that was being written when the process ended
+                continue
+            row = self._rows.get(fact.get("file"))
+            if row is None or fact["row"] not in (row, -1):
+                continue
+            # images that failed are tried again: the store may have been the one to blame
+            if fact["row"] == row and zlib.crc32(np.ascontiguousarray(self._images[row])) == fact["crc"]:
+                yield fact
+
+
+@contextlib.contextmanager
+def folder_lock(path: Path, stop: Callable[[], bool] | None = None) -> Iterator[None]:
+    """Hold a lock that the system frees when the process ends, however it ends; wait while another holds it."""
+    with open(path, "a") as file:
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if stop and stop():
+                    raise RunError("Cancelled while another process prepares the same images.") from None
+                time.sleep(0.2)
+        yield
