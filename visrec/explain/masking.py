@@ -68,7 +68,7 @@ class Masker:
     --------
     >>> image, fill = np.full((1, 2, 3), 9.0), np.full((1, 2, 3), 1.0)
     >>> masker = Masker(image, fill, np.array([[0, 1]]))
-    >>> masker.compose(np.array([[1, 0]]))[0, :, 0].tolist()
+    >>> masker.compose(np.array([[1, 0]]))[0, 0, :, 0].tolist()
     [9.0, 1.0]
     """
 

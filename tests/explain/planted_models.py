@@ -1,0 +1,42 @@
+"""Small planted models and drawn images, whose explanations are known beforehand."""
+
+import numpy as np
+
+
+def drawn_image(size: int, seed: int = 0) -> np.ndarray:
+    """A few flat shapes on a slanted ground with a little noise: uint8 (size, size, 3)."""
+    random = np.random.default_rng(seed)
+    rows, columns = np.mgrid[:size, :size] / size
+    image = np.stack([90 + 80 * rows, 120 + 60 * columns, 150 - 70 * rows], axis=-1)
+    for _ in range(5):
+        y, x, r = *random.uniform(0.1, 0.9, 2), random.uniform(0.08, 0.25)
+        image[(rows - y) ** 2 + (columns - x) ** 2 < r**2] = random.uniform(0, 255, 3)
+    return np.clip(image + random.normal(0, 6, image.shape), 0, 255).astype(np.uint8)
+
+
+class Pooled:
+    """A nonlinear model of the mean colours of a grid of squares; computes in the dtype it is given."""
+
+    def __init__(self, size: int, classes: int = 3, seed: int = 0, grid: int = 4, strength: float = 6.0):
+        random = np.random.default_rng(seed)
+        self.grid, self.step = grid, size // grid
+        self.weights = random.normal(0, strength, (grid * grid * 3, classes))
+
+    def __call__(self, images: np.ndarray) -> np.ndarray:
+        n, g, s = len(images), self.grid, self.step
+        squares = images[:, : g * s, : g * s].reshape(n, g, s, g, s, 3).mean(axis=(2, 4)).reshape(n, -1) / 255
+        logits = np.tanh(squares - 0.5) @ self.weights.astype(images.dtype)
+        powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+        return powers / powers.sum(axis=1, keepdims=True)
+
+
+def left_half(images: np.ndarray) -> np.ndarray:
+    """A model that only looks at how bright the left half is: float (n, 2)."""
+    bright = images[:, :, : images.shape[2] // 2].mean(axis=(1, 2, 3)) / 255
+    p = 1 / (1 + np.exp(-8 * (bright - 0.4)))
+    return np.stack([1 - p, p], axis=1)
+
+
+def constant(images: np.ndarray) -> np.ndarray:
+    """A model that never changes its mind: float (n, 2)."""
+    return np.tile([0.3, 0.7], (len(images), 1))
