@@ -113,3 +113,9 @@ def bucket_table(url: str):
     from visrec.storage.buckets import open_bucket
 
     return read_bucket(open_bucket(url, settings()))
+
+
+def forget_buckets() -> None:
+    """Look for buckets afresh."""
+    _buckets.clear()
+    bucket_table.clear()

@@ -1,0 +1,155 @@
+"""What a bucket holds, counted and drawn: tables for the Bucket page, and its thumbnails.
+
+Everything here takes a `BucketTable` or a plain sample table; nothing is read from the store but thumbnails.
+"""
+
+import io
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+import streamlit as st
+
+from visrec.ui import cached, widgets, wording
+
+SEVERITY_ICONS = {"error": ":material/error:", "warning": ":material/warning:", "info": ":material/info:"}
+SEVERITY_COLOURS = {"error": "red", "warning": "orange", "info": "gray"}
+FEW = 30
+THUMBNAIL = 112
+"""Side of a thumbnail in pixels; drawn at most this large."""
+
+
+def label_counts(samples: pd.DataFrame, target: str, attribute: str) -> pd.DataFrame:
+    """Images by value of ``attribute`` (rows) and ``target`` (columns), with their sum.
+
+    Unknown values are a row and a column of their own, named ``unknown``.
+
+    >>> frame = pd.DataFrame({"g": ["F", "M", "F"], "a": ["3-9", "3-9", "10-19"]})
+    >>> label_counts(frame, "g", "a").to_dict("list")
+    {'F': [1, 1], 'M': [1, 0], 'all': [2, 1]}
+    """
+    table = pd.crosstab(_known(samples[attribute]), _known(samples[target]))
+    table = table.loc[widgets.ordered(table.index), widgets.ordered(table.columns)]
+    table.columns = [str(column) for column in table.columns]
+    return table.assign(all=table.sum(axis=1)).rename_axis(attribute)
+
+
+def cell_counts(samples: pd.DataFrame, rows: str, columns: str) -> pd.DataFrame:
+    """Images by two attributes, 0 where there are none."""
+    table = pd.crosstab(_known(samples[rows]), _known(samples[columns]))
+    return table.loc[widgets.ordered(table.index), widgets.ordered(table.columns)]
+
+
+def _known(values: pd.Series) -> pd.Series:
+    return values.astype("object").where(values.notna(), "unknown").astype(str)
+
+
+def label_bars(counts: pd.DataFrame) -> go.Figure:
+    """One bar per attribute value, split by label; direct labels, no axis to read off."""
+    figure = go.Figure()
+    for label in counts.columns.drop("all"):
+        figure.add_bar(
+            y=counts.index, x=counts[label], name=label, orientation="h",
+            text=[f"{n:,}" for n in counts[label]], textposition="inside", insidetextanchor="middle",
+            hovertemplate=f"%{{y}}, {label}: %{{x:,}} images<extra></extra>",
+        )  # fmt: skip
+    figure.update_layout(
+        barmode="stack", height=90 + 30 * len(counts), margin={"l": 8, "r": 8, "t": 34, "b": 8}, bargap=0.25,
+        legend={"orientation": "h", "y": 1, "yanchor": "bottom", "x": 0, "traceorder": "normal"},
+        uniformtext={"minsize": 10, "mode": "hide"},
+    )  # fmt: skip
+    figure.update_yaxes(autorange="reversed", type="category", title=None, automargin=True)
+    figure.update_xaxes(title="images", showgrid=False, zeroline=False)
+    return figure
+
+
+def cell_map(counts: pd.DataFrame) -> go.Figure:
+    """Counts of two attributes crossed; a cell with too few images to judge is marked, not only shaded."""
+    values = counts.to_numpy(dtype=float)
+    text = [[f"{int(n):,}" + (" ▵" if 0 < n < FEW else "") if n else "·" for n in row] for row in values]
+    scale = np.log10(np.where(values > 0, values, np.nan))
+    figure = go.Figure(
+        go.Heatmap(
+            z=scale, x=list(counts.columns), y=list(counts.index), text=text, texttemplate="%{text}",
+            customdata=values, hovertemplate="%{y}, %{x}: %{customdata:,.0f} images<extra></extra>",
+            colorscale="Cividis", showscale=False, xgap=2, ygap=2,
+        )
+    )  # fmt: skip
+    figure.update_layout(height=110 + 34 * len(counts), margin={"l": 8, "r": 8, "t": 8, "b": 8})
+    figure.update_yaxes(autorange="reversed", type="category", automargin=True, showgrid=False)
+    figure.update_xaxes(type="category", side="top", automargin=True, showgrid=False)
+    return figure
+
+
+def show_problems(problems: list, place: str = "") -> None:
+    """Every problem as one line that opens: what it means, what to do, examples."""
+    if not problems:
+        st.success("No problem found in the labels.", icon=":material/check_circle:")
+    for problem in problems:
+        title = wording.nice(problem.kind)
+        badge = f":{SEVERITY_COLOURS[problem.severity]}-badge[{problem.severity}]"
+        with st.expander(f"{title}: {problem.count:,} {badge}", icon=SEVERITY_ICONS[problem.severity]):
+            st.write(widgets.escape(problem.advice))
+            for example in problem.examples:
+                st.markdown(f"- {widgets.escape(example)}")
+            if problem.count > len(problem.examples):
+                st.caption(f"and {problem.count - len(problem.examples):,} more")
+            if getattr(problem, "choices", None):
+                st.caption(
+                    f"In force: {problem.choices[0]}. To decide otherwise: "
+                    f"`visrec inspect {place} --decide {problem.kind}={problem.choices[-1]}`"
+                )
+
+
+def thumbnails(url: str, keys: list[str]) -> dict[str, bytes | None]:
+    """Small JPEGs of some images, read side by side; None for one that cannot be read."""
+    known = {key: data for key in keys if (data := _thumbnail_memory().get((url, key), "")) != ""}
+    missing = [key for key in keys if key not in known]
+    if missing:
+        from visrec.storage.buckets import open_bucket
+
+        store = open_bucket(url, cached.settings())
+        for key, data in store.read_many(missing):
+            known[key] = None if isinstance(data, Exception) else _shrink(data)
+            _remember((url, key), known[key])
+    return known
+
+
+@st.cache_resource(ttl=600)
+def _thumbnail_memory() -> dict:
+    return {}
+
+
+def _remember(key: tuple[str, str], data: bytes | None, limit: int = 2000) -> None:
+    memory = _thumbnail_memory()
+    while len(memory) >= limit:
+        memory.pop(next(iter(memory)), None)
+    memory[key] = data
+
+
+def _shrink(data: bytes) -> bytes | None:
+    from PIL import Image
+
+    from visrec.data.images import open_image
+    from visrec.errors import InputError
+
+    try:
+        image = open_image(data, 2 * THUMBNAIL)
+    except InputError:
+        return None
+    image.thumbnail((2 * THUMBNAIL, 2 * THUMBNAIL), Image.Resampling.BILINEAR)
+    out = io.BytesIO()
+    image.save(out, "JPEG", quality=85)
+    return out.getvalue()
+
+
+def wall(url: str, samples: pd.DataFrame, captions: pd.Series, *, width: int = THUMBNAIL) -> None:
+    """A wall of thumbnails; ``captions`` holds the words under each, by the index of ``samples``."""
+    images = thumbnails(url, list(samples["file"]))
+    with st.container(horizontal=True, gap="small"):
+        for index, key in samples["file"].items():
+            caption = str(captions[index])
+            if images.get(key) is None:
+                st.caption(f":material/broken_image: {widgets.escape(key)} cannot be read", width=width)
+            else:
+                st.image(images[key], caption=widgets.escape(caption), width=width, alt=f"{caption}: {key}")
