@@ -1,5 +1,83 @@
-"""Commands of this part."""
+"""``visrec demo``, ``buckets`` and ``inspect``: what buckets there are and what is in them."""
+
+from pathlib import Path
 
 
 def register(commands) -> None:
     """Add the commands."""
+    demo = commands.add_parser("demo", help="make the two drawn demo buckets")
+    demo.add_argument("--into", metavar="FOLDER", help="folder for the buckets (default: the first of VISREC_BUCKETS)")
+    demo.set_defaults(call=make_demo, show=_show_demo)
+
+    buckets = commands.add_parser("buckets", help="list the buckets there are")
+    buckets.set_defaults(call=show_buckets, show=_show_buckets)
+
+    inspect = commands.add_parser("inspect", help="what is in a bucket, and what is wrong with it")
+    inspect.add_argument("bucket", metavar="BUCKET", help="name, path or s3://bucket/prefix")
+    inspect.add_argument("--layout", help="read it as this layout instead of the one found")
+    inspect.set_defaults(call=inspect_bucket, show=_show_inspection)
+
+
+def make_demo(args, settings) -> dict:
+    """Make the demo buckets."""
+    from visrec.cli.output import note
+    from visrec.data.demo import make_demo_buckets
+
+    folder = Path(args.into) if args.into else settings.buckets[0]
+    note(f"Drawing the demo buckets in {folder} ...")
+    return {"buckets": [{"name": path.name, "url": str(path.absolute())} for path in make_demo_buckets(folder)]}
+
+
+def show_buckets(args, settings) -> list[dict]:
+    """List buckets; a remote store that fails is said on standard error and in the exit code."""
+    from dataclasses import asdict
+
+    from visrec.cli.output import note
+    from visrec.storage.buckets import list_buckets
+
+    def failed(error) -> None:
+        note(f"visrec: {error}")
+        args.exit_code = error.exit_code
+
+    return [asdict(bucket) for bucket in list_buckets(settings, on_error=failed)]
+
+
+def inspect_bucket(args, settings) -> dict:
+    """Read a bucket's labels and say what is wrong."""
+    from visrec.data.layouts import read_bucket
+    from visrec.data.summary import summarise
+    from visrec.storage.buckets import open_bucket
+
+    return summarise(read_bucket(open_bucket(args.bucket, settings), layout=args.layout))
+
+
+def _show_demo(result: dict) -> None:
+    for bucket in result["buckets"]:
+        print(f"{bucket['name']}  {bucket['url']}")
+    print("Next: visrec train demo-faces, or `visrec app` to do it in the browser.")
+
+
+def _show_buckets(result: list[dict]) -> None:
+    from visrec.cli.output import columns
+
+    if result:
+        print(columns([[b["name"], b["kind"], b["url"]] for b in result], ["name", "kind", "url"]))
+    else:
+        print(
+            "No buckets. `visrec demo` makes two; VISREC_BUCKETS names the folder yours lie in; BUCKET, ENDPOINT_URL,"
+        )
+        print("ACCESS_KEY_ID and SECRET_ACCESS_KEY lead to object storage.")
+
+
+def _show_inspection(result: dict) -> None:
+    from visrec.cli.output import columns
+
+    print(f"{result['layout']}, {result['images']:,} images")
+    for title, counts in (("labels", result["labels"]), ("splits", result["splits"]), *result["attributes"].items()):
+        print(f"\n{columns([[name, count] for name, count in counts.items()], [title, 'images'])}")
+    if not result["problems"]:
+        print("\nNo problems found.")
+    for found in result["problems"]:
+        print(f"\n{found['severity']}: {found['kind']} ({found['count']:,})\n  {found['advice']}")
+        for example in found["examples"]:
+            print(f"    {example}")

@@ -99,7 +99,9 @@ def _label_list(document: dict, names: dict[str, list[str]]) -> list[Problem]:
 
 
 def _multiple(names: dict[str, list[str]], known: set[str], rule: str) -> list[Problem]:
-    several = [f"{key}: {', '.join(labels)}" for key, labels in sorted(names.items()) if len(labels) > 1 and key in known]
+    several = [
+        f"{key}: {', '.join(labels)}" for key, labels in sorted(names.items()) if len(labels) > 1 and key in known
+    ]
     if not several:
         return []
     what = {

@@ -72,7 +72,7 @@ def _named(table: pd.DataFrame, said: str | None, usual: tuple[str, ...], key: s
     if name is None or name not in table:
         raise InputError(
             f"'{key}' has no column '{said or 'file'}' with the names of the images. {nearest(said or 'file', table.columns)} "
-            "Name it in visrec.toml: [labels] file = \"...\"."
+            'Name it in visrec.toml: [labels] file = "...".'
         )
     return name
 

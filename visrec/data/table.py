@@ -211,8 +211,6 @@ def _by_last_name(images: list[str]) -> dict[str, list[str]]:
 
 def _by_end(name: str, by_name: dict[str, list[str]]) -> str | None:
     candidates = [
-        key
-        for key in by_name.get(name.rpartition("/")[2], [])
-        if key.endswith("/" + name) or name.endswith("/" + key)
+        key for key in by_name.get(name.rpartition("/")[2], []) if key.endswith("/" + name) or name.endswith("/" + key)
     ]
     return candidates[0] if len(candidates) == 1 else None
