@@ -17,7 +17,7 @@ import pandas as pd
 from PIL import Image, ImageFilter
 
 from visrec.data.drawing import KITCHEN, avatar, kitchenware
-from visrec.data.fairface import AGES, GENDERS, RACES
+from visrec.data.fairface import GENDERS
 from visrec.storage.folder import FolderStore
 
 SEED = 20_24

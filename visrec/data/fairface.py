@@ -13,9 +13,16 @@ import pandas as pd
 
 from visrec.data.problems import Problem, problem
 from visrec.data.table import (
-    BucketTable, Source, choose_columns, drop_repeated, free_reserved, label_problems, match_files, normalise_splits,
+    BucketTable,
+    Source,
+    choose_columns,
+    drop_repeated,
+    free_reserved,
+    label_problems,
+    match_files,
+    normalise_splits,
     read_table,
-)  # fmt: skip
+)
 
 LABEL_FILE = re.compile(r"(?:.*/)?fairface_labels?_(?P<split>[a-z]+)(?P<rest>[^/]*)\.csv$", re.IGNORECASE)
 AGES = ("0-2", "3-9", "10-19", "20-29", "30-39", "40-49", "50-59", "60-69", "more than 70")

@@ -45,7 +45,7 @@ class Journal:
         self._shape = (len(files), size, size, 3)
         self._images = self._open_images()
         self._facts = {fact["file"]: fact for fact in self._whole_facts()}
-        self._out = open(folder / FACTS, "w", encoding="utf-8")
+        self._out = open(folder / FACTS, "w", encoding="utf-8")  # noqa: SIM115 (closed by __exit__)
         for fact in self._facts.values():
             self._write(fact)
 

@@ -8,9 +8,16 @@ import pandas as pd
 
 from visrec.data.problems import problem
 from visrec.data.table import (
-    BucketTable, Source, choose_columns, drop_repeated, free_reserved, label_problems, match_files, normalise_splits,
+    BucketTable,
+    Source,
+    choose_columns,
+    drop_repeated,
+    free_reserved,
+    label_problems,
+    match_files,
+    normalise_splits,
     read_table,
-)  # fmt: skip
+)
 from visrec.errors import InputError, nearest
 
 FILE_COLUMNS = ("file", "filename", "file_name", "image", "image_path", "path", "filepath", "img", "key", "image_id")
@@ -70,8 +77,9 @@ def read(source: Source) -> BucketTable:
 def _named(table: pd.DataFrame, said: str | None, usual: tuple[str, ...], key: str) -> str:
     name = said or _column(table, usual)
     if name is None or name not in table:
+        wanted = said or "file"
         raise InputError(
-            f"'{key}' has no column '{said or 'file'}' with the names of the images. {nearest(said or 'file', table.columns)} "
+            f"'{key}' has no column '{wanted}' with the names of the images. {nearest(wanted, table.columns)} "
             'Name it in visrec.toml: [labels] file = "...".'
         )
     return name

@@ -80,8 +80,8 @@ def detect(source: Source) -> str:
         if reader.detect(source):
             return name
     raise InputError(
-        f"{source.store.url} has {len(source.objects):,} objects, {len(source.images):,} of them images, and nothing that "
-        "labels them. Expected FairFace label files (fairface_label_train.csv), a CSV with a 'file' column, "
+        f"{source.store.url} has {len(source.objects):,} objects, {len(source.images):,} of them images, and nothing "
+        "that labels them. Expected FairFace label files (fairface_label_train.csv), a CSV with a 'file' column, "
         "Cloud Annotations' _annotations.json, or one folder per class; a visrec.toml can describe anything else."
     )
 

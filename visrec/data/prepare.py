@@ -251,8 +251,8 @@ def _check_space(root: Path, partial: Path, needed: int) -> None:
     free = shutil.disk_usage(root).free
     if needed - already + SPARE_BYTES > free:
         raise OutsideError(
-            f"Preparing needs {needed / 1e9:.1f} GB in {root}, and {free / 1e9:.1f} GB are free. Free some space, point "
-            "VISREC_CACHE to a larger disk, or choose a smaller image size or a limit."
+            f"Preparing needs {needed / 1e9:.1f} GB in {root}, and {free / 1e9:.1f} GB are free. Free some space, "
+            "point VISREC_CACHE to a larger disk, or choose a smaller image size or a limit."
         )
 
 

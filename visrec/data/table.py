@@ -102,7 +102,8 @@ def read_table(data: bytes, key: str) -> pd.DataFrame:
         )  # fmt: skip
     except (pd.errors.ParserError, pd.errors.EmptyDataError, ValueError) as error:
         raise InputError(
-            f"'{key}' cannot be read as a table ({str(error).strip()}); expected a CSV whose first row names the columns."
+            f"'{key}' cannot be read as a table ({str(error).strip()}); expected a CSV whose first row "
+            "names the columns."
         ) from error
     table.columns = [str(column).strip().strip('"') for column in table.columns]
     table = table.loc[:, [c for c in table.columns if not c.startswith("Unnamed:")]].apply(lambda c: c.str.strip())
@@ -168,7 +169,7 @@ def label_problems(source: Source, samples: pd.DataFrame, missing: Iterable[str]
     missing, unlabelled = list(missing), list(unlabelled)
     found = []
     if missing:
-        advice = "These labels name images that are not in the bucket; they are left out. Upload the images or drop the rows."
+        advice = "These labels name images that are not in the bucket; they are left out. Upload them or drop the rows."
         found.append(problem("missing_file", "error", missing, advice))
     if unlabelled:
         advice = "These images have no label and take no part in training. Label them, or leave them."
