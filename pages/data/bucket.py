@@ -22,8 +22,7 @@ if action.button(
 ):
     frame.go("train", bucket=bucket.name)
 
-for column, (label, value, help_text) in zip(st.columns(4), buckets.headline(table), strict=True):
-    column.metric(label, value, help=help_text, border=True)
+widgets.figures(buckets.headline(table))
 
 st.subheader("Who is in it", anchor=False)
 target = buckets.choose_target(table, "bucket_target")

@@ -10,7 +10,7 @@ import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
-from visrec.ui import cached, widgets, wording
+from visrec.ui import cached, charts, widgets, wording
 
 SEVERITY_ICONS = {"error": ":material/error:", "warning": ":material/warning:", "info": ":material/info:"}
 SEVERITY_COLOURS = {"error": "red", "warning": "orange", "info": "gray"}
@@ -46,20 +46,20 @@ def _known(values: pd.Series) -> pd.Series:
 
 def label_bars(counts: pd.DataFrame) -> go.Figure:
     """One bar per attribute value, split by label; direct labels, no axis to read off."""
-    figure = go.Figure()
-    for label in counts.columns.drop("all"):
+    figure = charts.blank(90 + 30 * len(counts), margin={"t": 34, "b": 40})
+    for position, label in enumerate(counts.columns.drop("all")):
         figure.add_bar(
-            y=counts.index, x=counts[label], name=label, orientation="h",
+            y=counts.index, x=counts[label], name=charts.escape(label), orientation="h",
+            marker={"color": charts.SERIES[position % len(charts.SERIES)]}, insidetextfont={"color": "white"},
             text=[f"{n:,}" for n in counts[label]], textposition="inside", insidetextanchor="middle",
-            hovertemplate=f"%{{y}}, {label}: %{{x:,}} images<extra></extra>",
+            hovertemplate=f"%{{y}}, {charts.escape(label)}: %{{x:,}} images<extra></extra>",
         )  # fmt: skip
     figure.update_layout(
-        barmode="stack", height=90 + 30 * len(counts), margin={"l": 8, "r": 8, "t": 34, "b": 8}, bargap=0.25,
+        barmode="stack", bargap=0.25, showlegend=True, uniformtext={"minsize": 10, "mode": "hide"},
         legend={"orientation": "h", "y": 1, "yanchor": "bottom", "x": 0, "traceorder": "normal"},
-        uniformtext={"minsize": 10, "mode": "hide"},
     )  # fmt: skip
     figure.update_yaxes(autorange="reversed", type="category", title=None, automargin=True)
-    figure.update_xaxes(title="images", showgrid=False, zeroline=False)
+    figure.update_xaxes(title="images", showgrid=False)
     return figure
 
 
@@ -68,14 +68,14 @@ def cell_map(counts: pd.DataFrame) -> go.Figure:
     values = counts.to_numpy(dtype=float)
     text = [[f"{int(n):,}" + (" ▵" if 0 < n < FEW else "") if n else "·" for n in row] for row in values]
     scale = np.log10(np.where(values > 0, values, np.nan))
-    figure = go.Figure(
+    figure = charts.blank(110 + 34 * len(counts), margin={"t": 8, "b": 8})
+    figure.add_trace(
         go.Heatmap(
             z=scale, x=list(counts.columns), y=list(counts.index), text=text, texttemplate="%{text}",
             customdata=values, hovertemplate="%{y}, %{x}: %{customdata:,.0f} images<extra></extra>",
-            colorscale="Cividis", showscale=False, xgap=2, ygap=2,
+            colorscale=charts.SEQUENTIAL, showscale=False, xgap=2, ygap=2,
         )
     )  # fmt: skip
-    figure.update_layout(height=110 + 34 * len(counts), margin={"l": 8, "r": 8, "t": 8, "b": 8})
     figure.update_yaxes(autorange="reversed", type="category", automargin=True, showgrid=False)
     figure.update_xaxes(type="category", side="top", automargin=True, showgrid=False)
     return figure

@@ -3,7 +3,7 @@
 import pandas as pd
 import streamlit as st
 
-from visrec.errors import VisrecError
+from visrec.errors import VisrecError, nearest
 from visrec.ui import cached, frame, widgets, wording
 
 LAYOUTS = {
@@ -27,10 +27,14 @@ def choose(key: str):
         _no_bucket()
         st.stop()
     names = [bucket.name for bucket in found]
-    wanted = st.query_params.get(key)
+    wanted = st.session_state.get(key) or st.query_params.get(key)
     if wanted and wanted not in names:
-        st.warning(f"There is no bucket named '{wanted}' here; showing another.", icon=":material/link_off:")
-    name = st.selectbox("Bucket", names, key=key, bind="query-params")
+        st.warning(f"There is no bucket named '{wanted}' here. {nearest(wanted, names)}", icon=":material/link_off:")
+    # not bound to the URL by Streamlit, which would leave the first bucket out: a sent link must name its bucket
+    st.session_state[key] = wanted if wanted in names else names[0]
+    name = st.selectbox("Bucket", names, key=key)
+    if st.query_params.get(key) != name:
+        st.query_params[key] = name
     return next(bucket for bucket in found if bucket.name == name)
 
 
@@ -88,7 +92,13 @@ def show_split(table, target: str, by: tuple[str, ...] = (), seed: int = 0) -> N
     except VisrecError as error:
         st.warning(str(error), icon=":material/warning:")
         return
-    st.dataframe(counts, hide_index=True, width="stretch", alt="Images by split and label")
+    st.dataframe(
+        counts,
+        hide_index=True,
+        width="stretch",
+        alt="Images by split and label",
+        column_config={name: st.column_config.NumberColumn(format="localized") for name in counts.columns[1:]},
+    )
     own = sorted(set(table.samples["split"]) & {"val", "test"})
     if own:
         st.caption(

@@ -34,6 +34,14 @@ def strip(view) -> None:
         )
 
 
+def figures(items: Iterable[tuple[str, str, str]]) -> None:
+    """A row of figures, each (label, value, sentence of help); on a narrow screen two stand side by side."""
+    with st.container(horizontal=True, gap="small"):
+        for label, value, help_text in items:
+            with st.container(width=190):
+                st.metric(label, value, help=help_text, border=True)
+
+
 def empty_state(
     title: str,
     text: str,

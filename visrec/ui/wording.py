@@ -76,6 +76,18 @@ def number(value: float | None, digits: int = 3) -> str:
     return f"{value:.{digits}f}"
 
 
+def interval(metric: dict) -> str:
+    """The interval of a metric {value, low, high}, rounded for people.
+
+    >>> interval({"low": 0.66123, "high": 0.81}), interval({})
+    ('0.661 to 0.810', 'unknown')
+    """
+    low, high = metric.get("low"), metric.get("high")
+    if low is None or high is None or math.isnan(low) or math.isnan(high):
+        return "unknown"
+    return f"{low:.3f} to {high:.3f}"
+
+
 def count(n: int, thing: str = "", things: str | None = None) -> str:
     """A count with thousands separated and its noun in the right number.
 

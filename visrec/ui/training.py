@@ -1,0 +1,234 @@
+"""A training as a page shows it: stages with the time left, curves, watched cells, log, and the next action.
+
+Reads only what the training process writes (status, history, log); the page may be closed at any time.
+"""
+
+import time
+
+import pandas as pd
+import plotly.graph_objects as go
+import streamlit as st
+
+from visrec.ui import cached, charts, frame, widgets, wording
+
+STAGES = {
+    "prepare": "Prepare images",
+    "features": "Compute features",
+    "head": "Train head",
+    "fine_tune": "Fine-tune",
+    "predict": "Predict",
+    "export": "Save model",
+}
+CELL = "accuracy:"
+MAX_CELLS = 8
+
+
+def show(run, status) -> None:
+    """The whole panel of one run in whatever state it is; draws no buttons."""
+    record = run.record
+    stages = used_stages(record)
+    if status.state in ("queued", "running", "cancelling"):
+        st.progress(min(1.0, max(0.0, status.progress)), text=progress_line(status))
+        st.caption(stage_line(status, stages))
+    else:
+        show_outcome(run, record, status)
+    if note := record.get("weights_note"):
+        st.caption(f":material/info: {widgets.escape(note)}")
+    show_curves(run.history(), tuple(record.get("by") or ()))
+    with st.expander("Log", icon=":material/receipt_long:"):
+        st.code(run.log(200) or "Nothing logged yet.", language=None, height=260)
+
+
+def used_stages(record: dict) -> list[str]:
+    """The stages this run goes through: without fine-tuning epochs that stage is left out.
+
+    >>> used_stages({"settings": {"fine_tune_epochs": 0}})
+    ['prepare', 'features', 'head', 'predict', 'export']
+    """
+    epochs = (record.get("settings") or {}).get("fine_tune_epochs")
+    return [stage for stage in STAGES if not (stage == "fine_tune" and epochs == 0)]
+
+
+def progress_line(status) -> str:
+    """What is happening and for how long still."""
+    if status.state == "queued":
+        return status.message or "Waiting for its turn."
+    name = STAGES.get(status.stage, status.stage or "Starting")
+    left = f" · about {wording.duration(status.stage_left)} left in this step" if status.stage_left else ""
+    stopping = " · stopping" if status.state == "cancelling" else ""
+    share = f" · {status.stage_progress:.0%}" if status.stage else ""
+    return f"{name}{share}{left}{stopping}"
+
+
+def stage_line(status, stages: list[str]) -> str:
+    """The steps in order, each with its mark: done, now, to come."""
+    current = stages.index(status.stage) if status.stage in stages else -1
+    marks = []
+    for position, stage in enumerate(stages):
+        icon = "check_circle" if position < current else "pending" if position == current else "radio_button_unchecked"
+        text = STAGES[stage]
+        marks.append(f":material/{icon}: " + (f"**{text}**" if position == current else text))
+    elapsed = f" · running for {wording.duration(time.time() - status.started)}" if status.started else ""
+    return "   ".join(marks) + elapsed
+
+
+def show_outcome(run, record: dict, status) -> None:
+    """How it ended: the figure with its interval, or the sentence of what went wrong."""
+    if status.state == "done":
+        metric = (record.get("metrics") or {}).get("val_accuracy") or {}
+        seconds = sum((record.get("seconds") or {}).values())
+        widgets.figures(
+            [
+                ("Accuracy", wording.number(metric.get("value")), accuracy_help(record, metric)),
+                (
+                    "Interval (95 %)",
+                    wording.interval(metric),
+                    "The true accuracy on such images most likely lies here.",
+                ),
+                ("Judged on", wording.count(int(metric.get("n") or 0), "image"), "Images the training never saw."),
+                ("Took", wording.duration(seconds), "Time from the first image read to the saved model."),
+            ]
+        )
+        return
+    draw = {"failed": st.error, "lost": st.warning, "cancelled": st.info}.get(status.state, st.info)
+    draw(widgets.escape(status.error or status.message), icon=wording.STATE_ICONS.get(status.state))
+    st.caption(getattr(status, "next_action", ""))
+
+
+def accuracy_help(record: dict, metric: dict) -> str:
+    """Where the accuracy was measured."""
+    split = (record.get("metrics") or {}).get("split", "val")
+    return f"Share of right answers on {wording.count(int(metric.get('n') or 0), 'image')} of split {split}."
+
+
+def show_curves(history: pd.DataFrame, by: tuple[str, ...]) -> None:
+    """Loss and accuracy per epoch, and the accuracy of each watched cell with the worst one named."""
+    if history.empty:
+        return
+    history = history.reset_index(drop=True)
+    steps = pd.Series(range(1, len(history) + 1))
+    left, right = st.columns(2)
+    with left:
+        st.markdown("**Accuracy**")
+        st.plotly_chart(
+            curve(steps, history, lines_of(history, "accuracy")), key="train_accuracy", alt="Accuracy by epoch"
+        )
+    with right:
+        st.markdown("**Loss**")
+        st.plotly_chart(curve(steps, history, lines_of(history, "loss")), key="train_loss", alt="Loss by epoch")
+    cells = [column for column in history.columns if column.startswith(CELL) and history[column].notna().any()]
+    if cells:
+        show_cells(steps, history, cells)
+    widgets.table(history, "history", label="Every epoch as a table")
+
+
+def show_cells(steps: pd.Series, history: pd.DataFrame, cells: list[str]) -> None:
+    """Each watched cell's accuracy; with many cells, only the worst and the best are drawn."""
+    last = history[cells].ffill().iloc[-1].dropna().sort_values()
+    worst = last.index[0]
+    st.markdown("**Accuracy of each watched group**")
+    st.caption(
+        f":material/trending_down: Worst group now: {widgets.escape(cell_name(worst))}, "
+        f"{wording.number(last[worst])}. Measured on few images while training; the audit afterwards gives intervals."
+    )
+    names = list(last.index)
+    drawn = names if len(names) <= MAX_CELLS else [*names[: MAX_CELLS - 2], *names[-2:]]
+    figure = curve(steps, history, {name: cell_name(name) for name in drawn})
+    st.plotly_chart(figure, key="train_cells", alt="Accuracy of each watched group by epoch")
+    if len(drawn) < len(names):
+        st.caption(f"{len(drawn)} of {len(names)} groups drawn: the lowest and the two highest. The table has all.")
+
+
+def lines_of(history: pd.DataFrame, kind: str) -> dict[str, str]:
+    """The history's columns of one kind, with the rows each is measured on.
+
+    >>> lines_of(pd.DataFrame(columns=["accuracy", "tune_accuracy", "accuracy:race=a", "loss"]), "accuracy")
+    {'accuracy': 'train', 'tune_accuracy': 'tune'}
+    """
+    return {
+        column: column.removesuffix(kind).strip("_") or "train"
+        for column in history.columns
+        if column.endswith(kind) and not column.startswith(CELL)
+    }
+
+
+def cell_name(column: str) -> str:
+    """A history column as words.
+
+    >>> cell_name("accuracy:race=Black,age=60-69")
+    'Black · 60-69'
+    """
+    parts = column.removeprefix(CELL).split(",")
+    return " · ".join(part.partition("=")[2] or part for part in parts)
+
+
+def curve(steps: pd.Series, history: pd.DataFrame, lines: dict[str, str]) -> go.Figure:
+    """One line per column, labelled at its end; fine-tuning begins at the dotted line."""
+    figure = charts.blank(230, margin={"r": 96, "t": 8, "b": 34, "l": 44})
+    for position, (column, name) in enumerate((c, n) for c, n in lines.items() if c in history):
+        values = history[column]
+        colour = charts.SERIES[position % len(charts.SERIES)]
+        figure.add_scatter(
+            x=steps, y=values, name=name, mode="lines+markers",
+            line={"color": colour, "width": 2, "dash": charts.DASHES[position // len(charts.SERIES)]},
+            marker={"symbol": charts.SYMBOLS[position % len(charts.SYMBOLS)], "size": 6},
+            hovertemplate=f"epoch %{{x}}, {charts.escape(name)}: %{{y:.4f}}<extra></extra>",
+        )  # fmt: skip
+    figure.update_layout(showlegend=True, legend={"x": 1.02, "y": 1, "font": {"size": charts.SMALL_FONT}})
+    figure.update_xaxes(title="epoch", dtick=max(1, len(steps) // 8), range=[0.7, len(steps) + 0.3])
+    if "stage" in history and len(stages := history["stage"]) and stages.iloc[0] != stages.iloc[-1]:
+        begin = int((stages == stages.iloc[-1]).idxmax())
+        figure.add_vline(x=begin + 0.5, line={"dash": "dot", "color": charts.RULE, "width": 1})
+    return figure
+
+
+def actions(run, status) -> None:
+    """The buttons of a state: cancel while it goes on, resume or delete after a stop, the audit when done."""
+    from visrec.runs import jobs
+
+    with st.container(horizontal=True):
+        if status.state in ("queued", "running"):
+            st.button(
+                "Cancel", icon=":material/stop_circle:", key="train_cancel", on_click=_call, args=(jobs.cancel, run)
+            )
+        if status.state == "done":
+            for page, label in (
+                ("overview", "Whom does it fail?"), ("confusion", "Confusion matrices"),
+                ("fairness", "Metrics"), ("explain", "Explain an image"),
+            ):  # fmt: skip
+                if st.button(label, key=f"train_to_{page}", type="primary" if page == "overview" else "secondary"):
+                    frame.go(page, run=run.id)
+        if status.state in ("cancelled", "failed", "lost"):
+            resume = lambda r: jobs.resume(r, cached.settings())
+            st.button(
+                "Resume",
+                type="primary",
+                icon=":material/resume:",
+                key="train_resume",
+                on_click=_call,
+                args=(resume, run),
+            )
+            with st.popover("Delete", icon=":material/delete:"):
+                st.write("The run's folder goes for good: record, log and checkpoint.")
+                st.button("Delete it", key="train_delete", on_click=_call, args=(_delete, run))
+
+
+def _delete(run) -> None:
+    cached.runs().delete(run)
+
+
+def _call(action, run) -> None:
+    """A button's callback: a refusal is kept and shown on the page, since callbacks run before it is drawn."""
+    from visrec.errors import VisrecError
+
+    try:
+        action(run)
+    except VisrecError as error:
+        st.session_state["train_refused"] = str(error)
+    cached.forget_runs()
+
+
+def show_refusal() -> None:
+    """What the last button could not do, once."""
+    if message := st.session_state.pop("train_refused", None):
+        st.error(widgets.escape(message), icon=":material/error:")
