@@ -1,0 +1,152 @@
+"""Signed differences: each cell against all the others together, with bootstrap intervals and null bands.
+
+A *difference* is a cell's rate minus the rate of all other rows (the rest); 0 = alike. A *ratio* is the one divided
+by the other; 1 = alike. Intervals come from redrawing the whole table of counts (a multinomial bootstrap), null
+bands from redrawing every cell at the pooled rate.
+"""
+
+import numpy as np
+import pandas as pd
+
+from visrec.audit import chance
+from visrec.audit.cells import FN, TP, CellTable, binary_counts
+from visrec.audit.gaps import Question, askable, composite_counts, composite_simultaneous, verdict
+from visrec.audit.intervals import LEVEL, holm, pair_p_values
+from visrec.audit.rates import COMPLEMENT, COMPOSITES, PARTS, Shares, composites, is_correct, ratio, shares
+
+TAILS = ((1 - LEVEL) / 2, (1 + LEVEL) / 2)
+
+
+def base_rate(table: CellTable, question: Question) -> np.ndarray:
+    """Share of each cell's rows that are labelled with the outcome; NaN for ``correct``."""
+    if is_correct(table, question.outcome):
+        return np.full(table.size, np.nan)
+    counts = binary_counts(table, question.outcome, question.missing)
+    return ratio(counts[:, FN] + counts[:, TP], counts.sum(axis=1))
+
+
+def bootstrap(counts: np.ndarray, replicates: int, rng: np.random.Generator) -> np.ndarray:
+    """Redraw a table of counts: multinomial with the shares seen.
+
+    Parameters
+    ----------
+    counts : int, any shape
+
+    Returns
+    -------
+    int64, shape (replicates, *counts.shape), each summing to the same total
+    """
+    flat = counts.reshape(-1)
+    total = int(flat.sum())
+    return rng.multinomial(total, flat / max(total, 1), size=replicates).reshape(replicates, *counts.shape)
+
+
+def composite_intervals(table: CellTable, question: Question) -> dict[str, tuple]:
+    """Balanced accuracy and F1 of each cell: value, low, high, n.
+
+    Percentiles of a multinomial bootstrap within each cell. Where all draws agree (a cell without a single error)
+    a bootstrap claims certainty that 7 images cannot give; there the exact interval stands.
+    """
+    is_class = not is_correct(table, question.outcome)
+    counts = composite_counts(table, question)
+    seen = composites(counts, is_class)
+    exact = composite_simultaneous(counts, is_class, together=False)
+    n = counts.reshape(table.size, -1).sum(axis=1)
+    rng = chance.generator(question.seed, *table.by, "composite intervals")
+    draws = {rate: np.full((2, table.size), np.nan) for rate in COMPOSITES}
+    for cell in range(table.size):
+        drawn = composites(bootstrap(counts[cell], question.replicates, rng), is_class)
+        for rate in COMPOSITES:
+            draws[rate][:, cell] = _percentiles(drawn[rate])
+    result = {}
+    for rate in COMPOSITES:
+        low, high = draws[rate]
+        certain = ~(high > low)
+        low, high = np.where(certain, exact[rate][0], low), np.where(certain, exact[rate][1], high)
+        unknown = np.isnan(seen[rate])
+        low, high = np.where(unknown, np.nan, low), np.where(unknown, np.nan, high)
+        result[rate] = (seen[rate], low, high, n)
+    return result
+
+
+def against_rest(table: CellTable, question: Question) -> pd.DataFrame:
+    """Each cell against all other rows, rate by rate.
+
+    Returns
+    -------
+    DataFrame
+        rate, cell, n, rest_n, value, rest, difference, low, high, null_low, null_high, ratio, ratio_low, ratio_high,
+        p (pooled-variance score test, Fisher's where a count is small), p_holm (over the table), verdict
+    """
+    known = shares(table, question.outcome, question.missing)
+    alike = {*COMPLEMENT, *({"selection_rate"} if is_correct(table, question.outcome) else ())}
+    counts = np.concatenate([binary_counts(table, question.outcome, question.missing), table.absent[:, None]], axis=1)
+    rng = chance.generator(question.seed, *table.by, "against rest")
+    drawn = bootstrap(counts, question.replicates, rng)
+    names = table.names()
+    parts = [
+        _rest_frame(rate, known[rate], drawn, names, table, question) for rate in askable(known) if rate not in alike
+    ]
+    frame = pd.concat(parts, ignore_index=True)
+    frame["p_holm"] = holm(frame["p"])
+    frame["verdict"] = [verdict(p, few) for p, few in zip(frame["p_holm"], frame["too_few"], strict=True)]
+    return frame
+
+
+def _rest_frame(rate: str, share: Shares, drawn: np.ndarray, names, table: CellTable, question: Question):
+    x, n = share.x, share.n
+    seen, rest = ratio(x, n), ratio(x.sum() - x, n.sum() - n)
+    boot_x, boot_n = _drawn_share(rate, drawn)
+    boot = ratio(boot_x, boot_n)
+    boot_rest = ratio(boot_x.sum(1, keepdims=True) - boot_x, boot_n.sum(1, keepdims=True) - boot_n)
+    null_x = chance.redraw_shares(x, n, question.replicates, chance.generator(question.seed, *table.by, rate)).T
+    null = ratio(null_x, n) - ratio(null_x.sum(1, keepdims=True) - null_x, n.sum() - n)
+    low, high = _percentiles(boot - boot_rest)
+    null_low, null_high = _percentiles(null)
+    ratio_low, ratio_high = _percentiles(_divided(boot, boot_rest))
+    few = (n < max(question.min_count, 1)) | (n.sum() - n < max(question.min_count, 1))
+    p, _ = pair_p_values(x, n, x.sum() - x, n.sum() - n)
+    return pd.DataFrame(
+        {
+            "rate": rate,
+            "cell": names,
+            "n": n,
+            "rest_n": n.sum() - n,
+            "value": seen,
+            "rest": rest,
+            "difference": seen - rest,
+            "low": low,
+            "high": high,
+            "null_low": null_low,
+            "null_high": null_high,
+            "ratio": _divided(seen, rest),
+            "ratio_low": ratio_low,
+            "ratio_high": ratio_high,
+            "p": np.where(few, np.nan, p),
+            "too_few": few,
+        }  # fmt: skip
+    )
+
+
+def _drawn_share(rate: str, drawn: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    if rate == "missing":
+        return drawn[..., 4], drawn.sum(axis=-1)
+    top, base = PARTS[rate]
+    return drawn[..., list(top)].sum(axis=-1), drawn[..., list(base)].sum(axis=-1)
+
+
+def _divided(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.where(b > 0, a / b, np.nan)
+
+
+def _percentiles(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """2.5th and 97.5th percentile over replicates (axis 0), NaN draws left out."""
+    if np.isnan(values).any():
+        with np.errstate(invalid="ignore"):
+            import warnings
+
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", RuntimeWarning)  # a cell that is unknown in every draw
+                return tuple(np.nanquantile(values, TAILS, axis=0))
+    return tuple(np.quantile(values, TAILS, axis=0))

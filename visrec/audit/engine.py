@@ -1,0 +1,207 @@
+"""The audit: one object that holds, or can compute, every figure about one set of predictions.
+
+`audit` chooses the rows, the crossing and the outcome; the `Audit` it returns computes each table when it is first
+asked for and keeps it. The page, the command line and the report read the same object, so that a figure is the same
+in all three, to the last digit.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import pandas as pd
+
+from visrec.audit import chance, differences, gaps, intervals, pairs, rates
+from visrec.audit.cells import CORRECT, CellTable, outcome_index
+from visrec.audit.cube import Cube, parse_where
+from visrec.audit.gaps import Question
+from visrec.audit.predictions import Predictions
+from visrec.errors import InputError
+
+ASPECTS = ("value", "low", "high", "n")
+
+
+@dataclass(frozen=True)
+class Audit:
+    """Every figure about one set of predictions, for one crossing and one outcome.
+
+    Attributes
+    ----------
+    predictions : what is audited
+    by : the crossed attributes
+    question : outcome, minimum count, what a missing prediction counts as, seed and number of redraws
+    where : the filters, attribute to values
+    privileged : attribute values of the reference group
+    """
+
+    predictions: Predictions
+    by: tuple[str, ...]
+    question: Question
+    where: Mapping[str, Sequence[str]]
+    privileged: Mapping[str, Sequence[str]]
+
+    @cached_property
+    def cube(self) -> Cube:
+        """The counts after the filters."""
+        return self.predictions.cube.where(self.where)
+
+    @cached_property
+    def table(self) -> CellTable:
+        """Counts of the crossing's cells."""
+        return self.cube.table(self.by)
+
+    @cached_property
+    def tables(self) -> dict[tuple[str, ...], CellTable]:
+        """The crossing, and each of its attributes alone, by their names."""
+        alone = {(name,): self.cube.table((name,)) for name in self.by if len(self.by) > 1}
+        return {self.by: self.table, **alone}
+
+    @property
+    def rows(self) -> int:
+        """Rows audited, with or without a prediction."""
+        return self.cube.rows
+
+    @cached_property
+    def overall(self) -> pd.DataFrame:
+        """All rows as one cell; columns as in `cells`."""
+        return cell_frame(self.table.total(), self.question)
+
+    @cached_property
+    def cells(self) -> pd.DataFrame:
+        """One row per non-empty cell of the crossing.
+
+        Columns: the attributes, ``n`` (rows with a prediction), ``absent`` (rows without), ``enough`` (n reaches the
+        minimum count), ``base_rate``, and for each rate ``<rate>``, ``<rate>_low``, ``<rate>_high``, ``<rate>_n``.
+        """
+        return cell_frame(self.table, self.question)
+
+    @cached_property
+    def marginals(self) -> dict[str, pd.DataFrame]:
+        """For each attribute of the crossing alone, a frame as `cells`."""
+        return {name: cell_frame(self.cube.table((name,)), self.question) for name in self.by}
+
+    @cached_property
+    def gaps(self) -> pd.DataFrame:
+        """The crossing's gap in each rate; see `visrec.audit.gaps.gap_table`."""
+        return gaps.gap_table(self.table, self.question)
+
+    @cached_property
+    def marginal_gaps(self) -> dict[str, pd.DataFrame]:
+        """The gaps over each attribute alone, each a family of its own."""
+        if len(self.by) == 1:
+            return {self.by[0]: self.gaps}
+        return {name: gaps.gap_table(self.tables[(name,)], self.question) for name in self.by}
+
+    @cached_property
+    def pairs(self) -> pd.DataFrame:
+        """Every pair of cells that reach the minimum count, rate by rate; see `visrec.audit.pairs.pair_table`."""
+        return pairs.pair_table(self.table, self.question)
+
+    @cached_property
+    def differences(self) -> pd.DataFrame:
+        """Each cell against the rest; see `visrec.audit.differences.against_rest`."""
+        return differences.against_rest(self.table, self.question)
+
+    def confusion(self, by: Sequence[str] | None = None) -> dict[tuple[str, ...], np.ndarray]:
+        """The confusion matrix of each cell: int64 (k, k), rows = label, columns = prediction.
+
+        Parameters
+        ----------
+        by : any attributes; None for the audit's own crossing, () for one matrix of everything
+        """
+        table = self.table if by is None or tuple(by) == self.by else self.cube.table(tuple(by))
+        return dict(zip(table.keys, table.counts, strict=True))
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The class names, in the order of the matrices."""
+        return self.predictions.labels
+
+
+def audit(
+    predictions: Predictions,
+    *,
+    by: Sequence[str] | str,
+    outcome: str = CORRECT,
+    privileged: Mapping[str, Sequence[str]] | Sequence[str] | str | None = None,
+    where: Mapping[str, Sequence[str]] | Sequence[str] | str | None = None,
+    min_count: int = 30,
+    missing: str = "leave",
+    seed: int = 0,
+    replicates: int = chance.REPLICATES,
+) -> Audit:
+    """Audit predictions over a crossing of attributes.
+
+    Parameters
+    ----------
+    predictions : from `visrec.audit.predictions.load_predictions`
+    by : attributes to cross
+    outcome : ``correct`` (whom does the model fail?) or a class, one against the rest (who gets this label?)
+    privileged : the reference group, as ``{"race": ["White"]}`` or ``"race=White"``; None takes the largest cell
+    where : filters, as a mapping or as written on the command line; the same attribute = or, different = and
+    min_count : rows a rate must rest on to take part in gaps and verdicts
+    missing : ``leave`` rows without a prediction out of the rates, or count them as ``wrong``
+    seed, replicates : of the redraws and bootstraps
+
+    Returns
+    -------
+    Audit
+
+    Raises
+    ------
+    InputError
+        For an unknown attribute, value or outcome, or filters that leave no rows.
+    """
+    by = tuple(dict.fromkeys(_names(by)))
+    if missing not in ("leave", "wrong"):
+        raise InputError(f"missing is '{missing}'; expected 'leave' or 'wrong'.")
+    if min_count < 0 or replicates < 1:
+        raise InputError(f"min_count is {min_count} and replicates {replicates}; expected at least 0 and 1.")
+    known = [a.name for a in predictions.attributes]
+    for name in by:
+        predictions.cube.attribute(name)
+    outcome_index(predictions.labels, outcome)
+    filters = _filters(where, known)
+    question = Question(outcome, missing, min_count, seed, replicates)
+    result = Audit(predictions, by, question, filters, _filters(privileged, known))
+    if not result.cube.count.size:
+        raise InputError(f"No row of {predictions.name} passes the filters {_filter_text(filters)}.")
+    return result
+
+
+def cell_frame(table: CellTable, question: Question) -> pd.DataFrame:
+    """Every rate of every cell with its interval and count; columns as in `Audit.cells`."""
+    frame = table.index()
+    frame["n"], frame["absent"] = table.predicted, table.absent
+    frame["enough"] = frame["n"] >= question.min_count
+    known = rates.shares(table, question.outcome, question.missing)
+    columns: dict[str, np.ndarray] = {"base_rate": differences.base_rate(table, question)}
+    for rate in rates.PROPORTIONS:
+        share = known[rate]
+        columns |= _aspects(rate, share.value, *intervals.wilson(share.x, share.n), share.n)
+    for rate, (value, low, high, n) in differences.composite_intervals(table, question).items():
+        columns |= _aspects(rate, value, low, high, n)
+    columns |= rates.averages(table)
+    return pd.concat([frame, pd.DataFrame(columns)], axis=1)
+
+
+def _aspects(rate: str, value, low, high, n) -> dict[str, np.ndarray]:
+    return {rate: value, f"{rate}_low": low, f"{rate}_high": high, f"{rate}_n": n}
+
+
+def _names(by: Sequence[str] | str) -> list[str]:
+    names = by.split(",") if isinstance(by, str) else list(by)
+    return [name.strip() for name in names if name.strip()]
+
+
+def _filters(given, known: Sequence[str]) -> dict[str, list[str]]:
+    if not given:
+        return {}
+    if isinstance(given, Mapping):
+        return {k: [v] if isinstance(v, str) else list(v) for k, v in given.items()}
+    return parse_where([given] if isinstance(given, str) else given, known)
+
+
+def _filter_text(filters: Mapping[str, Sequence[str]]) -> str:
+    return " and ".join(f"{name} = {' or '.join(values)}" for name, values in filters.items())
