@@ -1,5 +1,31 @@
 """Explain: why the model answers what it answers for one image."""
 
-from visrec.ui import frame
+import streamlit as st
 
-frame.open_page("Explain", "Why this answer?", needs="predictions")
+from visrec.errors import VisrecError
+from visrec.runs import jobs
+from visrec.ui import cached, explain_view, explaining, frame, state, widgets, wording
+
+frame.open_page("Explain", "Why this answer?", needs="run")
+row = state.focus()
+run = cached.run(row.id)
+try:
+    explaining.check_model(run)
+except VisrecError as error:
+    widgets.empty_state("No model to ask", str(error), action="train", label="Train a model")
+    st.stop()
+if jobs.is_training(cached.settings()):
+    st.info("A training has the machine now; explanations use the CPU and take longer.", icon=":material/schedule:")
+
+predict = cached.predictor(row.id)
+source = explain_view.choose_source()
+picture = explain_view.get_picture(source, run, predict.image_size)
+if picture is not None:
+    answer, seen = st.columns([2, 3], gap="large")
+    with answer:
+        explain_view.show_answer(picture, predict, source)
+    with seen:
+        explain_view.show_explanation(row.id, picture, predict)
+if source == "test":
+    explain_view.gallery(run, chosen=picture is not None)
+st.caption(wording.NOT_FOR)

@@ -119,3 +119,18 @@ def forget_buckets() -> None:
     """Look for buckets afresh."""
     _buckets.clear()
     bucket_table.clear()
+
+
+def predictor(run_id: str):
+    """The model of a run, ready to answer; on the CPU while a training has the machine."""
+    from visrec.runs import jobs
+
+    current = settings()
+    return _predictor(current.runs, run_id, jobs.is_training(current))
+
+
+@st.cache_resource(max_entries=3, show_spinner="Loading the model")
+def _predictor(url: str, run_id: str, device_busy: bool):
+    from visrec.model.predict import load_predictor
+
+    return load_predictor(run(run_id), device_busy=device_busy)

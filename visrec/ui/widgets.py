@@ -97,6 +97,15 @@ def escape(text: str) -> str:
     return re.sub(r"([\\`*_{}\[\]()<>#+!|$~:])", r"\\\1", str(text))
 
 
+def file_stem(name: str) -> str:
+    """A file name's stem, safe as part of a download's name.
+
+    >>> file_stem("val/a b.jpg")
+    'a-b'
+    """
+    return re.sub(r"[^\w.-]+", "-", Path(name).stem).strip("-") or "image"
+
+
 def ordered(values: Iterable[str]) -> list[str]:
     """Values as a reader expects them: ages and numbers by their first number, the rest by name.
 

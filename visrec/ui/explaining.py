@@ -1,0 +1,194 @@
+"""Explaining one image on a page: where it comes from, what is computed once, and what is only redrawn.
+
+An image that a visitor sends stays in the memory of that visit: neither it nor its explanation is written anywhere,
+nor kept where another visitor could meet it.
+"""
+
+import hashlib
+import io
+import json
+from collections import OrderedDict
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+
+from visrec.errors import InputError, NotFoundError
+from visrec.ui import cached
+
+SHOWN_SIDE = 640
+"""Longest side in pixels at which an image and its overlay are drawn and downloaded."""
+KEPT = 6
+SEGMENTERS = {
+    "slic": "even pieces (SLIC)",
+    "quickshift": "by colour (quickshift)",
+    "felzenszwalb": "by edges (Felzenszwalb)",
+}
+FILLS = {"mean": "their mean colour", "blur": "a blur", "grey": "grey"}
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One image to explain.
+
+    Attributes
+    ----------
+    name : the file's name or key
+    shown : uint8 (h, w, 3), at most `SHOWN_SIDE` on the longer side
+    pixels : uint8 (size, size, 3), what the model sees
+    digest : of the bytes, so that the same image is explained once
+    row : its row of the predictions (label, attributes), None for an image from outside
+    """
+
+    name: str
+    shown: np.ndarray = field(repr=False)
+    pixels: np.ndarray = field(repr=False)
+    digest: str
+    row: pd.Series | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How an explanation is made; the same recipe gives the same weights."""
+
+    samples: int = 1000
+    seed: int = 0
+    segmenter: str = "slic"
+    fill: str = "mean"
+
+
+def picture(data: bytes, name: str, size: int, row: pd.Series | None = None) -> Picture:
+    """Bytes as a picture; refuses, in a sentence, what is no image, too large or damaged."""
+    from PIL import Image
+
+    from visrec.explain.upload import read_upload
+
+    pixels = read_upload(data, name, size)
+    image = Image.fromarray(read_upload(data, name))
+    image.thumbnail((SHOWN_SIDE, SHOWN_SIDE), Image.Resampling.LANCZOS)
+    if max(image.size) < SHOWN_SIDE / 2:  # outlines need pixels to be drawn on
+        factor = max(2, round(SHOWN_SIDE / 2 / max(image.size)))
+        image = image.resize((image.width * factor, image.height * factor), Image.Resampling.BICUBIC)
+    return Picture(name, np.asarray(image), pixels, hashlib.sha256(data).hexdigest(), row)
+
+
+def from_bucket(run, key: str, size: int, row: pd.Series | None = None) -> Picture:
+    """An image of the bucket the run was trained on."""
+    from visrec.storage.buckets import open_bucket
+
+    bucket = run.record.get("bucket")
+    if not bucket:
+        raise NotFoundError("This run does not say which bucket its images are in; upload an image instead.")
+    return picture(open_bucket(bucket, cached.settings()).read(key), key, size, row)
+
+
+def worst_first(rows: pd.DataFrame, scores: list[str]) -> pd.DataFrame:
+    """Wrong answers first, the surest of them at the top; then right ones, the least sure first.
+
+    >>> table = pd.DataFrame({"label": list("aab"), "prediction": list("aba"), "score:a": [.9, .2, .6],
+    ...                       "score:b": [.1, .8, .4]})
+    >>> worst_first(table, ["score:a", "score:b"]).index.tolist()
+    [1, 2, 0]
+    """
+    wrong = rows["label"].astype(str) != rows["prediction"].astype(str)
+    sure = rows[scores].max(axis=1) if scores else pd.Series(0.0, index=rows.index)
+    key = np.where(wrong, -1 - sure, sure)
+    return rows.iloc[np.argsort(key, kind="stable")]
+
+
+def explanation(run_id: str, image: Picture, recipe: Recipe, predict, progress=None):
+    """The explanation of this visit's image: from memory, or computed now."""
+    from visrec.explain.lime_image import explain_image
+
+    kept = _kept()
+    key = (run_id, image.digest, recipe)
+    if key not in kept:
+        kept[key] = explain_image(
+            image.pixels,
+            predict,
+            samples=recipe.samples,
+            seed=recipe.seed,
+            segmenter=recipe.segmenter,
+            fill=recipe.fill,
+            progress=progress,
+        )
+        while len(kept) > KEPT:
+            kept.popitem(last=False)
+    return kept[key]
+
+
+def is_known(run_id: str, image: Picture, recipe: Recipe) -> bool:
+    """Whether the explanation is in memory."""
+    return (run_id, image.digest, recipe) in _kept()
+
+
+def badge(run_id: str, image: Picture, recipe: Recipe, label: int, predict, explained, progress=None):
+    """The trust badge of one class's explanation: from memory, or computed now."""
+    from visrec.explain.badge import judge
+
+    kept = st.session_state.setdefault("_badges", OrderedDict())
+    key = (run_id, image.digest, recipe, label)
+    if key not in kept:
+        kept[key] = judge(image.pixels, predict, explained, label=label, progress=progress)
+        while len(kept) > KEPT:
+            kept.popitem(last=False)
+    return kept[key]
+
+
+def badge_is_known(run_id: str, image: Picture, recipe: Recipe, label: int) -> bool:
+    """Whether the badge is in memory."""
+    return (run_id, image.digest, recipe, label) in st.session_state.get("_badges", ())
+
+
+def _kept() -> OrderedDict:
+    return st.session_state.setdefault("_explanations", OrderedDict())
+
+
+def png(pixels: np.ndarray) -> bytes:
+    """Encode uint8 (h, w, 3) without loss."""
+    from PIL import Image
+
+    out = io.BytesIO()
+    Image.fromarray(pixels).save(out, "PNG")
+    return out.getvalue()
+
+
+def as_json(run_id: str, image: Picture, explained, labels: list[str], judged=None) -> bytes:
+    """Everything of an explanation that can be written down, weights for every class included."""
+    document = {
+        "run": run_id,
+        "file": image.name,
+        "sha256": image.digest,
+        "prediction": labels[int(np.argmax(explained.prediction))],
+        "scores": dict(zip(labels, map(float, explained.prediction), strict=True)),
+        "segments": int(explained.n_segments),
+        "segment_map": explained.segments.tolist(),
+        "weights": {label: explained.weights[i].tolist() for i, label in enumerate(labels)},
+        "intercept": dict(zip(labels, map(float, explained.intercept), strict=True)),
+        "r2": dict(zip(labels, map(float, explained.r2), strict=True)),
+        "samples": explained.samples,
+        "seed": explained.seed,
+        "segmenter": explained.segmenter,
+        "fill": explained.fill,
+        "badge": judged.to_json() if judged is not None else None,
+        "seconds": explained.seconds,
+    }
+    return json.dumps(_known(document), allow_nan=False).encode()
+
+
+def _known(value):
+    """NaN is no JSON: unknown becomes null."""
+    if isinstance(value, dict):
+        return {key: _known(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_known(item) for item in value]
+    return None if isinstance(value, float) and value != value else value
+
+
+def check_model(run) -> None:
+    """Raise a sentence when the run has no model to ask."""
+    if run.record.get("kind") == "imported-table":
+        raise InputError("This run is a table of predictions; it has no model to ask. Choose a trained run.")
+    if not run.has("model.keras"):
+        raise NotFoundError(f"This run has no model (it is {run.status().state}). Choose a run that has finished.")
