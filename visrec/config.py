@@ -24,6 +24,7 @@ class S3Settings:
     endpoint_url: str | None = None
     region: str | None = None
     ca_bundle: str | None = None
+    addressing_style: str | None = None
 
     @property
     def configured(self) -> bool:
@@ -72,6 +73,7 @@ class Settings:
                 endpoint_url=_checked_endpoint(get("ENDPOINT_URL")),
                 region=get("REGION", "AWS_REGION", "AWS_DEFAULT_REGION"),
                 ca_bundle=get("AWS_CA_BUNDLE", "SSL_CERT_FILE"),
+                addressing_style=_checked_style(get("S3_ADDRESSING_STYLE")),
             ),
         )
 
@@ -80,6 +82,12 @@ def _checked_endpoint(url: str | None) -> str | None:
     if url is None or url.startswith(("http://", "https://")):
         return url
     raise InputError(f"ENDPOINT_URL is '{url}'; expected a URL that starts with https:// or http://.")
+
+
+def _checked_style(style: str | None) -> str | None:
+    if style in (None, "path", "virtual", "auto"):
+        return style
+    raise InputError(f"S3_ADDRESSING_STYLE is '{style}'; expected path, virtual or auto.")
 
 
 def _read_dotenv(path: Path | None) -> dict[str, str]:

@@ -5,7 +5,6 @@ key ever leads out of the root. Half-written files carry a reserved name and are
 """
 
 import os
-import shutil
 import uuid
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -108,10 +107,6 @@ class FolderStore:
     def local_path(self, key: str) -> Path:
         """The path of the file of that key, whether or not it exists."""
         return self._path(key) if key else self.root
-
-    def remove_tree(self, prefix: str) -> None:
-        """Delete everything below ``prefix``."""
-        shutil.rmtree(self._path(prefix.strip("/")), ignore_errors=True)
 
     def _path(self, key: str) -> Path:
         return self.root / _checked(key)
