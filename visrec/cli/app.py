@@ -23,7 +23,7 @@ def serve(args, settings) -> None:
             "app.py was not found beside the visrec package; "
             "run `visrec app` from a clone of the repository (pip install -e .)."
         )
-    command = [sys.executable, "-m", "streamlit", "run", str(script), f"--server.port={args.port}"]
+    command = [sys.executable, "-m", "visrec.ui.server", "run", str(script), f"--server.port={args.port}"]
     if args.address:
         command.append(f"--server.address={args.address}")
     os.chdir(script.parent)

@@ -40,13 +40,20 @@ def show(run, status) -> None:
 
 
 def used_stages(record: dict) -> list[str]:
-    """The stages this run goes through: without fine-tuning epochs that stage is left out.
+    """The stages this run goes through: no fine-tuning without its epochs, no separate head from random weights.
 
     >>> used_stages({"settings": {"fine_tune_epochs": 0}})
     ['prepare', 'features', 'head', 'predict', 'export']
+    >>> used_stages({"settings": {"fine_tune_epochs": 9, "weights": "none"}})
+    ['prepare', 'fine_tune', 'predict', 'export']
     """
-    epochs = (record.get("settings") or {}).get("fine_tune_epochs")
-    return [stage for stage in STAGES if not (stage == "fine_tune" and epochs == 0)]
+    settings = record.get("settings") or {}
+    left_out: set[str] = set()
+    if settings.get("fine_tune_epochs") == 0:
+        left_out = {"fine_tune"}
+    elif settings.get("weights") == "none" or record.get("weights_as_asked") is False:
+        left_out = {"features", "head"}
+    return [stage for stage in STAGES if stage not in left_out]
 
 
 def progress_line(status) -> str:

@@ -1,0 +1,220 @@
+"""Charts: one look for every figure. A chart here is a pure function from a table to a Plotly figure.
+
+Nothing in this module or its siblings (``charts_rates``, ``charts_confusion``, ``charts_curves``) knows Streamlit.
+The colours are Okabe and Ito's, told apart by people with any colour vision, and cividis for quantities; each stands
+at least 3:1 against a white and against a dark page. Text, background and fonts are left to the page's theme, so one
+figure serves light and dark. Colour never speaks alone: a symbol, a hatch or a word says the same.
+"""
+
+import math
+from collections.abc import Iterable
+
+import numpy as np
+import plotly.graph_objects as go
+from plotly import colors
+
+BLUE = "#0072B2"
+VERMILLION = "#D55E00"
+GREEN = "#009E73"
+PURPLE = "#CC79A7"
+ORANGE = "#C98A00"  # Okabe-Ito orange, darkened until it stands 3:1 on white
+SKY = "#3B9BD9"  # Okabe-Ito sky blue, darkened likewise
+GREY = "#808080"
+SERIES = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY, GREY)
+SYMBOLS = ("circle", "square", "diamond", "triangle-up", "x", "star", "cross")
+DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
+
+FAINT = "rgba(128,128,128,0.22)"
+BAND = "rgba(128,128,128,0.34)"
+RULE = "rgba(128,128,128,0.65)"
+CLEAR = "rgba(0,0,0,0)"
+
+SEQUENTIAL = "Cividis"
+# blue - light grey - vermillion: both ends differ in lightness from the middle, and from each other in hue for all
+DIVERGING = [[0.0, BLUE], [0.5, "#f1f1f1"], [1.0, VERMILLION]]
+
+FONT_SIZE = 13
+SMALL_FONT = 11
+
+TEMPLATE = go.layout.Template(
+    layout=go.Layout(
+        colorway=list(SERIES),
+        font={"size": FONT_SIZE},
+        hovermode="closest",
+        hoverlabel={"align": "left", "font": {"size": FONT_SIZE}},
+        separators=".,",
+    )
+)
+
+
+def rate_text(value: float, digits: int = 3) -> str:
+    """A rate for people: three digits, ``unknown`` where there is none.
+
+    >>> rate_text(0.94117), rate_text(float("nan")), rate_text(-0.00001)
+    ('0.941', 'unknown', '0.000')
+    """
+    if value is None or math.isnan(value):
+        return "unknown"
+    if math.isinf(value):
+        return "∞" if value > 0 else "−∞"
+    text = f"{value:.{digits}f}"
+    if float(text) == 0:
+        text = text.lstrip("-")
+    return text.replace("-", "−")
+
+
+def interval_text(low: float, high: float, digits: int = 3) -> str:
+    """The interval in brackets, or nothing when an end is unknown.
+
+    >>> interval_text(0.661, 0.81349), interval_text(float("nan"), 1.0)
+    ('(0.661–0.813)', '')
+    >>> interval_text(-0.05, 0.02)
+    '(−0.050 to 0.020)'
+    """
+    if any(end is None or math.isnan(end) for end in (low, high)):
+        return ""
+    between = " to " if low < 0 else "–"
+    return f"({rate_text(low, digits)}{between}{rate_text(high, digits)})"
+
+
+def count_text(count: float) -> str:
+    """A count with thousands separated.
+
+    >>> count_text(1122.0)
+    '1,122'
+    """
+    return f"{int(count):,}"
+
+
+def cell_name(values: Iterable[object]) -> str:
+    """How a cell is written everywhere: its values in the order of the split.
+
+    >>> cell_name(["Black", "60-69"])
+    'Black · 60-69'
+    """
+    return " · ".join(str(v) for v in values)
+
+
+def blank(height: int, *, margin: dict | None = None) -> go.Figure:
+    """An empty figure in our look; every chart starts from it.
+
+    Parameters
+    ----------
+    height : pixels; the width is the page's
+    margin : pixels, overriding l, r, t, b
+    """
+    figure = go.Figure()
+    figure.update_layout(
+        template=TEMPLATE,
+        height=height,
+        margin={"l": 8, "r": 8, "t": 28, "b": 36, **(margin or {})},
+        paper_bgcolor=CLEAR,
+        plot_bgcolor=CLEAR,
+        showlegend=False,
+        dragmode=False,
+        bargap=0.4,
+    )
+    figure.update_xaxes(showgrid=True, gridcolor=FAINT, zeroline=False, fixedrange=True, automargin=False)
+    figure.update_yaxes(showgrid=False, zeroline=False, fixedrange=True, automargin=False)
+    return figure
+
+
+def note(figure: go.Figure, text: str, *, x: float, y: float, **options) -> None:
+    """Write words into a chart; they take the theme's text colour and never catch the mouse."""
+    figure.add_annotation(
+        **{"text": text, "x": x, "y": y, "showarrow": False, "captureevents": False, "font": {"size": 12}, **options}
+    )
+
+
+def escape(text: object) -> str:
+    """Data never becomes markup: Plotly reads a little HTML in its texts.
+
+    >>> escape("<b>70+</b>")
+    '&lt;b&gt;70+&lt;/b&gt;'
+    """
+    return str(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def hatch_segments(rectangles: Iterable[tuple[float, float, float, float]], step: float, slope: float = 1.0):
+    """Diagonal strokes that fill rectangles: how "unknown" is drawn where a trace has no pattern of its own.
+
+    Parameters
+    ----------
+    rectangles : of (x0, y0, x1, y1) in axis units, x0 < x1 and y0 < y1
+    step : distance between strokes along x, in axis units
+    slope : rise in y units for one x unit
+
+    Returns
+    -------
+    xs, ys : lists of float or None
+        Segments separated by None, for one line trace.
+
+    Examples
+    --------
+    >>> xs, ys = hatch_segments([(0, 0, 1, 1)], step=1.0)
+    >>> xs
+    [0.0, 1.0, None]
+    """
+    xs: list[float | None] = []
+    ys: list[float | None] = []
+    for x0, y0, x1, y1 in rectangles:
+        start = x0 - (y1 - y0) / slope
+        for i in range(1, math.ceil((x1 - start) / step)):
+            foot = start + i * step
+            left, right = max(foot, x0), min(foot + (y1 - y0) / slope, x1)
+            if right > left:
+                xs += [left, right, None]
+                ys += [y0 + (left - foot) * slope, y0 + (right - foot) * slope, None]
+    return xs, ys
+
+
+def ink_on(levels: np.ndarray, colorscale: str | list) -> np.ndarray:
+    """Black or white for each square of a heat map, whichever reads better on its colour.
+
+    Parameters
+    ----------
+    levels : float, any shape, 0..1 along the colour scale; NaN gives the theme-neutral grey
+    colorscale : a Plotly name or a list of (level, "#rrggbb")
+
+    Returns
+    -------
+    ndarray of str, same shape
+        The better of the two always reaches 4.5:1 (WCAG 2.2, 1.4.3).
+
+    Examples
+    --------
+    >>> ink_on(np.array([0.0, 1.0, np.nan]), SEQUENTIAL).tolist()
+    ['#ffffff', '#000000', '#808080']
+    """
+    scale = (
+        [(a, _rgb(c)) for a, c in colors.get_colorscale(colorscale)]
+        if isinstance(colorscale, str)
+        else [(a, _rgb(c)) for a, c in colorscale]
+    )
+    stops = np.array([a for a, _ in scale])
+    known = np.nan_to_num(np.clip(levels, 0, 1))
+    rgb = np.stack([np.interp(known, stops, [c[i] for _, c in scale]) for i in range(3)], axis=-1) / 255
+    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+    luminance = linear @ np.array([0.2126, 0.7152, 0.0722])
+    # contrast with white is 1.05 / (L + 0.05), with black (L + 0.05) / 0.05: equal at L = 0.179
+    return np.where(np.isnan(levels), GREY, np.where(luminance > 0.179, "#000000", "#ffffff"))
+
+
+def _rgb(colour: str) -> tuple[int, int, int]:
+    return colors.hex_to_rgb(colour) if colour.startswith("#") else colors.unlabel_rgb(colour)
+
+
+def span(lows: Iterable[float], highs: Iterable[float], *, floor: float, ceiling: float, pad: float = 0.06):
+    """An axis range that holds all known intervals with some air, within the possible values.
+
+    >>> span([0.5, float("nan")], [0.9], floor=0.0, ceiling=1.0)
+    (0.476, 0.924)
+    >>> span([], [], floor=0.0, ceiling=1.0)
+    (0.0, 1.0)
+    """
+    known = [v for v in (*lows, *highs) if v is not None and math.isfinite(v)]
+    if not known:
+        return (max(floor, -1.0), min(ceiling, 1.0))
+    low, high = min(known), max(known)
+    air = max((high - low) * pad, 0.01)
+    return (round(max(floor, low - air), 6), round(min(ceiling, high + air), 6))

@@ -1,0 +1,284 @@
+"""Charts of rates and gaps: dots with their intervals, bands of what chance alone would show, verdicts in words.
+
+Each row writes its name at the left and its numbers at the right, *above* its line, so that a chart reads the same
+on a telephone as on a wide screen and no name is ever cut. Unknown is a hatched bar with its count, never a dot.
+"""
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+
+from visrec.ui import charts
+
+ROW = 44
+"""Pixels of one row: a line of text above its interval."""
+
+LINE = 0.14
+"""How far below its row's middle an interval lies, in rows; the words stand above."""
+
+SMALL_TOO = "too few images"
+VERDICT_LOOK = {
+    "supported": (charts.VERMILLION, "circle"),
+    "cannot tell": (charts.BLUE, "circle-open"),
+    SMALL_TOO: (charts.GREY, "x-thin"),
+}
+"""Colour and symbol of each verdict; the word stands beside them."""
+
+
+def cell_dots(
+    table: pd.DataFrame, *, overall: float, reference: str = "all", title: str = "", digits: int = 3
+) -> go.Figure:
+    """One rate of every cell: dot, interval, count; cells below the minimum count hatched and called unknown.
+
+    Parameters
+    ----------
+    table : one row per cell, drawn from top to bottom, columns
+        ``cell`` (str), ``value``, ``low``, ``high`` (0..1 or NaN), ``n`` (int), ``small`` (bool)
+    overall : the same rate over all rows, drawn as a line; NaN leaves it out
+    reference : what the line is called
+    title : name of the rate, under the axis
+    """
+    table = table.reset_index(drop=True)
+    known = table[~table["small"].astype(bool)]
+    frame = known if len(known) else table
+    low, high = charts.span([*frame["low"], overall], [*frame["high"], overall], floor=0.0, ceiling=1.0)
+    figure = _rows(len(table), (low, high), title)
+    _hatched_bars(figure, table, low, high)
+    _intervals(figure, table)
+    for i, row in table.iterrows():
+        _row_text(figure, i, row["cell"], _numbers(row, digits))
+    if np.isfinite(overall):
+        _reference(figure, overall, f"{reference} {charts.rate_text(overall, digits)}", len(table))
+    return figure
+
+
+def _numbers(row: pd.Series, digits: int) -> str:
+    count = f"n = {charts.count_text(row['n'])}"
+    if row["small"] or not np.isfinite(row["value"]):
+        return f"unknown, {count}"
+    interval = charts.interval_text(row["low"], row["high"], digits)
+    return f"<b>{charts.rate_text(row['value'], digits)}</b> {interval} {count}"
+
+
+def _rows(count: int, limits: tuple[float, float], title: str, height: int = ROW) -> go.Figure:
+    figure = charts.blank(max(count, 1) * height + 64, margin={"l": 6, "r": 6, "t": 26, "b": 38})
+    figure.update_xaxes(range=limits, title={"text": title, "font": {"size": 12}}, nticks=6, tickfont={"size": 12})
+    figure.update_yaxes(range=[count - 0.45, -0.65], visible=False)
+    return figure
+
+
+def _row_text(figure: go.Figure, row: int, left: str, right: str) -> None:
+    place = {"xref": "paper", "y": row - 0.14, "yanchor": "bottom"}
+    charts.note(figure, charts.escape(left), x=0, xanchor="left", **place)
+    charts.note(figure, right, x=1, xanchor="right", **place)
+
+
+def _hatched_bars(figure: go.Figure, table: pd.DataFrame, floor: float, ceiling: float) -> None:
+    unknown = table[table["small"].astype(bool) | ~np.isfinite(table["value"].astype(float))]
+    if unknown.empty:
+        return
+    low = unknown["low"].astype(float).fillna(floor).clip(floor, ceiling)
+    high = unknown["high"].astype(float).fillna(ceiling).clip(floor, ceiling)
+    figure.add_bar(
+        orientation="h",
+        x=high - low,
+        base=low,
+        y=unknown.index,
+        width=0.24,
+        offset=0.02,
+        marker={
+            "color": charts.CLEAR,
+            "line": {"color": charts.RULE, "width": 1},
+            "pattern": {"shape": "/", "fgcolor": charts.GREY, "size": 6, "solidity": 0.25},
+        },
+        customdata=np.stack([unknown["cell"].map(charts.escape), unknown["n"]], axis=1),
+        hovertemplate="%{customdata[0]}<br>unknown: only %{customdata[1]:,} rows<extra></extra>",
+        name="unknown",
+    )
+
+
+def _intervals(figure: go.Figure, table: pd.DataFrame) -> None:
+    known = table[~table["small"].astype(bool) & np.isfinite(table["value"].astype(float))]
+    figure.add_scatter(
+        x=known["value"],
+        y=known.index + LINE,
+        mode="markers",
+        marker={"color": charts.BLUE, "size": 9},
+        error_x={
+            "type": "data",
+            "symmetric": False,
+            "array": known["high"] - known["value"],
+            "arrayminus": known["value"] - known["low"],
+            "color": charts.BLUE,
+            "thickness": 2,
+            "width": 4,
+        },
+        customdata=np.stack([known["cell"].map(charts.escape), known["low"], known["high"], known["n"]], axis=1)
+        if len(known)
+        else None,
+        hovertemplate=(
+            "%{customdata[0]}<br>%{x:.6f}, 95 %% interval %{customdata[1]:.6f} to %{customdata[2]:.6f}"
+            "<br>n = %{customdata[3]:,}<extra></extra>"
+        ).replace("%%", "%"),
+        name="rate and 95 % interval",
+    )
+
+
+def _reference(figure: go.Figure, value: float, text: str, rows: int) -> None:
+    ys = [y for row in range(rows) for y in (row - 0.06, row + 0.34, None)]  # broken, so that it crosses no words
+    figure.add_scatter(
+        x=[value if y is not None else None for y in ys],
+        y=ys,
+        mode="lines",
+        line={"color": charts.RULE, "width": 1.5},
+        hoverinfo="skip",
+    )
+    charts.note(figure, text, x=value, y=1, yref="paper", yanchor="bottom", font={"size": charts.SMALL_FONT})
+
+
+def gap_rows(table: pd.DataFrame, *, title: str = "gap", ideal_name: str = "no gap") -> go.Figure:
+    """One row per gap: what chance alone would show in grey, the gap with its interval, its verdict in words.
+
+    Parameters
+    ----------
+    table : columns ``name`` (str), ``value``, ``low``, ``high``, ``null_low``, ``null_high`` (same unit; NaN where
+        unknown), ``ideal`` (number), ``verdict`` (``supported``, ``cannot tell``, ``too few images``)
+        and optional ``null_mean``
+    title : unit of the axis
+    ideal_name : what the line at the ideal value is called
+    """
+    table = table.reset_index(drop=True)
+    limits = _gap_limits(table)
+    figure = _rows(len(table), limits, title)
+    band = table[np.isfinite(table["null_high"].astype(float))]
+    low = band["null_low"].astype(float).fillna(band["ideal"]).clip(*limits)
+    figure.add_bar(
+        orientation="h",
+        base=low,
+        x=band["null_high"].clip(*limits) - low,
+        y=band.index,
+        width=0.34,
+        offset=-0.03,
+        marker={"color": charts.BAND, "line": {"width": 0}},
+        customdata=np.stack([low, band["null_high"]], axis=1) if len(band) else None,
+        hovertemplate="chance alone: %{customdata[0]:.6f} to %{customdata[1]:.6f}<extra></extra>",
+        name="chance alone",
+    )
+    for verdict, (colour, symbol) in VERDICT_LOOK.items():
+        _gap_dots(figure, table[table["verdict"] == verdict], verdict, colour, symbol)
+    for i, row in table.iterrows():
+        _row_text(figure, i, row["name"], _gap_words(row))
+    for ideal in sorted(set(table["ideal"].dropna())):
+        figure.add_vline(x=ideal, line={"color": charts.RULE, "width": 1.5}, layer="below")
+        charts.note(figure, ideal_name, x=ideal, y=1, yref="paper", yanchor="bottom", font={"size": 11})
+    return figure
+
+
+def _gap_limits(table: pd.DataFrame) -> tuple[float, float]:
+    ends = ["value", "low", "high", "null_low", "null_high", "ideal"]
+    values = table[ends].to_numpy(dtype=float)
+    values = values[np.isfinite(values)]
+    low, high = charts.span(values, [], floor=-np.inf, ceiling=np.inf)
+    return (low, high) if len(values) else (-1.0, 1.0)
+
+
+def _gap_words(row: pd.Series) -> str:
+    if not np.isfinite(row["value"]):
+        return f"unknown · {row['verdict']}"
+    strong = f"<b>{row['verdict']}</b>" if row["verdict"] == "supported" else row["verdict"]
+    return f"{charts.rate_text(row['value'])} {charts.interval_text(row['low'], row['high'])} · {strong}"
+
+
+def _gap_dots(figure: go.Figure, rows: pd.DataFrame, verdict: str, colour: str, symbol: str) -> None:
+    rows = rows[np.isfinite(rows["value"].astype(float))]
+    if rows.empty:
+        return
+    low, high = rows["low"].astype(float).fillna(rows["value"]), rows["high"].astype(float).fillna(rows["value"])
+    figure.add_scatter(
+        x=rows["value"],
+        y=rows.index + LINE,
+        mode="markers",
+        marker={"color": colour, "symbol": symbol, "size": 10, "line": {"color": colour, "width": 2}},
+        error_x={
+            "type": "data",
+            "symmetric": False,
+            "array": high - rows["value"],
+            "arrayminus": rows["value"] - low,
+            "color": colour,
+            "thickness": 2,
+            "width": 4,
+        },
+        customdata=np.stack([rows["name"].map(charts.escape), low, high], axis=1),
+        hovertemplate="%{customdata[0]}<br>%{x:.6f}, 95 % interval %{customdata[1]:.6f} to %{customdata[2]:.6f}"
+        f"<br>{verdict}<extra></extra>",
+        name=verdict,
+    )
+
+
+def heat_table(
+    values: pd.DataFrame, *, counts: pd.DataFrame | None = None, small: pd.DataFrame | None = None
+) -> go.Figure:
+    """Groups by metrics, each square with its number; unknown squares hatched.
+
+    Each column is coloured by its own ideal-free spread (cividis from the column's lowest to its highest known value),
+    so that the eye compares groups within a metric, never one metric with another.
+
+    Parameters
+    ----------
+    values : index = groups, columns = metrics, NaN = unknown
+    counts : same shape, the count under each value, for the hover
+    small : same shape, bool: below the minimum count
+    """
+    known = values.astype(float).where(~small) if small is not None else values.astype(float)
+    low, high = known.min(), known.max()
+    level = (known - low) / (high - low).replace(0, np.nan)
+    level = level.where(level.notna() | known.isna(), 0.5).to_numpy(float)
+    rows, columns = level.shape
+    figure = charts.blank(rows * 30 + 66, margin={"t": 52, "b": 10, "l": 8, "r": 8})
+    numbers = (counts if counts is not None else values * np.nan).to_numpy(float)
+    figure.add_heatmap(
+        z=level,
+        customdata=np.dstack([values.to_numpy(float), numbers]),
+        hovertext=_heat_words(values),
+        hovertemplate="%{hovertext}: %{customdata[0]:.6f}<br>n = %{customdata[1]:,}<extra></extra>",
+        colorscale=charts.SEQUENTIAL,
+        zmin=0,
+        zmax=1,
+        showscale=False,
+        xgap=2,
+        ygap=2,
+        hoverongaps=False,
+    )
+    unknown = [(j - 0.49, i - 0.46, j + 0.49, i + 0.46) for i, j in zip(*np.nonzero(np.isnan(level)), strict=True)]
+    xs, ys = charts.hatch_segments(unknown, step=0.1, slope=4.0)
+    figure.add_scatter(x=xs, y=ys, mode="lines", line={"color": charts.RULE, "width": 1}, hoverinfo="skip")
+    words = known.map(charts.rate_text).where(known.notna(), "").to_numpy().ravel()
+    figure.add_scatter(
+        x=np.tile(np.arange(columns), rows),
+        y=np.repeat(np.arange(rows), columns),
+        text=words,
+        mode="text",
+        textfont={"size": 12, "color": charts.ink_on(level.ravel(), charts.SEQUENTIAL)},
+        hoverinfo="skip",
+    )
+    figure.update_xaxes(
+        side="top",
+        showgrid=False,
+        range=[-0.5, columns - 0.5],
+        tickvals=list(range(columns)),
+        ticktext=[charts.escape(m).replace(" ", "<br>") for m in values.columns],
+        tickangle=0,
+    )
+    figure.update_yaxes(
+        range=[rows - 0.5, -0.5],
+        tickvals=list(range(rows)),
+        ticktext=[charts.escape(g) for g in values.index],
+        automargin=True,
+    )
+    return figure
+
+
+def _heat_words(values: pd.DataFrame) -> list[list[str]]:
+    return [
+        [f"{charts.escape(group)}<br>{charts.escape(metric)}" for metric in values.columns] for group in values.index
+    ]
