@@ -17,6 +17,9 @@ LINE = 0.14
 """How far below its row's middle an interval lies, in rows; the words stand above."""
 
 SMALL_TOO = "too few images"
+LONG = 26
+"""Letters of a name beside which the numbers no longer fit on a telephone; then they take a line of their own."""
+
 VERDICT_LOOK = {
     "supported": (charts.VERMILLION, "circle"),
     "cannot tell": (charts.BLUE, "circle-open"),
@@ -42,11 +45,12 @@ def cell_dots(
     known = table[~table["small"].astype(bool)]
     frame = known if len(known) else table
     low, high = charts.span([*frame["low"], overall], [*frame["high"], overall], floor=0.0, ceiling=1.0)
-    figure = _rows(len(table), (low, high), title)
+    tall = bool((table["cell"].str.len() > LONG).any())
+    figure = _rows(len(table), (low, high), title, ROW + 14 * tall)
     _hatched_bars(figure, table, low, high)
     _intervals(figure, table)
     for i, row in table.iterrows():
-        _row_text(figure, i, row["cell"], _numbers(row, digits))
+        _row_text(figure, i, row["cell"], _numbers(row, digits), raised=tall)
     if np.isfinite(overall):
         _reference(figure, overall, f"{reference} {charts.rate_text(overall, digits)}", len(table))
     return figure
@@ -67,9 +71,9 @@ def _rows(count: int, limits: tuple[float, float], title: str, height: int = ROW
     return figure
 
 
-def _row_text(figure: go.Figure, row: int, left: str, right: str) -> None:
+def _row_text(figure: go.Figure, row: int, left: str, right: str, *, raised: bool = False) -> None:
     place = {"xref": "paper", "y": row - 0.14, "yanchor": "bottom"}
-    charts.note(figure, charts.escape(left), x=0, xanchor="left", **place)
+    charts.note(figure, charts.escape(left), x=0, xanchor="left", yshift=15 * raised, **place)
     charts.note(figure, right, x=1, xanchor="right", **place)
 
 
@@ -125,6 +129,7 @@ def _intervals(figure: go.Figure, table: pd.DataFrame) -> None:
 
 
 def _reference(figure: go.Figure, value: float, text: str, rows: int) -> None:
+    """A vertical line with its name on top."""
     ys = [y for row in range(rows) for y in (row - 0.06, row + 0.34, None)]  # broken, so that it crosses no words
     figure.add_scatter(
         x=[value if y is not None else None for y in ys],
@@ -169,8 +174,7 @@ def gap_rows(table: pd.DataFrame, *, title: str = "gap", ideal_name: str = "no g
     for i, row in table.iterrows():
         _row_text(figure, i, row["name"], _gap_words(row))
     for ideal in sorted(set(table["ideal"].dropna())):
-        figure.add_vline(x=ideal, line={"color": charts.RULE, "width": 1.5}, layer="below")
-        charts.note(figure, ideal_name, x=ideal, y=1, yref="paper", yanchor="bottom", font={"size": 11})
+        _reference(figure, ideal, ideal_name, len(table))
     return figure
 
 
@@ -186,7 +190,7 @@ def _gap_words(row: pd.Series) -> str:
     if not np.isfinite(row["value"]):
         return f"unknown · {row['verdict']}"
     strong = f"<b>{row['verdict']}</b>" if row["verdict"] == "supported" else row["verdict"]
-    return f"{charts.rate_text(row['value'])} {charts.interval_text(row['low'], row['high'])} · {strong}"
+    return f"{charts.rate_text(row['value'])} · {strong}"
 
 
 def _gap_dots(figure: go.Figure, rows: pd.DataFrame, verdict: str, colour: str, symbol: str) -> None:

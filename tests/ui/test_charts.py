@@ -1,0 +1,247 @@
+"""Tests for visrec.ui.charts and its siblings: figures say the numbers, and never dress up the unknown."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from visrec.ui import charts, charts_rates
+from visrec.ui import charts_confusion as matrices
+
+
+def trace(figure, name):
+    """The one trace of that name."""
+    return next(t for t in figure.data if t.name == name)
+
+
+def words(figure) -> str:
+    """Everything that is written into a figure."""
+    notes = [a.text for a in figure.layout.annotations]
+    texts = [str(w) for t in figure.data if t.type == "scatter" and t.mode == "text" for w in t.text]
+    return "\n".join(notes + texts)
+
+
+@pytest.fixture
+def cells() -> pd.DataFrame:
+    """Three cells: one known, one too small with no error at all, one without a row."""
+    return pd.DataFrame(
+        {
+            "cell": ["Black · 60-69", "White · 3-9", "Indian · 0-2"],
+            "value": [0.74, 1.0, np.nan],
+            "low": [0.66, 0.646, np.nan],
+            "high": [0.81, 1.0, np.nan],
+            "n": [118, 7, 0],
+            "small": [False, True, True],
+        }
+    )
+
+
+class TestCellDots:
+    def test_small_cell_has_no_dot_and_says_unknown(self, cells):
+        """A cell of 7 without an error must not look like the best one."""
+        figure = charts_rates.cell_dots(cells, overall=0.9)
+
+        assert [0.74] == list(trace(figure, "rate and 95 % interval").x)
+        assert 2 == len(trace(figure, "unknown").x)
+        assert "/" == trace(figure, "unknown").marker.pattern.shape
+        assert "unknown, n = 7" in words(figure)
+        assert "1.000" not in words(figure)
+
+    def test_known_cell_shows_value_interval_and_count(self, cells):
+        """The number is in the figure, not only in its position."""
+        assert "<b>0.740</b> (0.660–0.810) n = 118" in words(charts_rates.cell_dots(cells, overall=0.9))
+
+    def test_axis_fits_the_known_cells_only(self, cells):
+        """An unknown cell's 0..1 interval must not squeeze the known ones together."""
+        low, high = charts_rates.cell_dots(cells, overall=0.9).layout.xaxis.range
+
+        assert 0.6 < low < 0.66
+        assert 0.9 < high <= 1.0
+
+    def test_all_unknown_still_draws(self, cells):
+        """No known cell: hatched rows, no exception."""
+        figure = charts_rates.cell_dots(cells.iloc[1:], overall=float("nan"))
+
+        assert 2 == words(figure).count("unknown")
+
+    def test_names_are_never_markup(self, cells):
+        """A value from a label file stays text."""
+        cells["cell"] = "<img src=x>"
+
+        assert "<img" not in words(charts_rates.cell_dots(cells, overall=0.9))
+
+
+class TestGapRows:
+    @pytest.fixture
+    def gaps(self) -> pd.DataFrame:
+        return pd.DataFrame(
+            {
+                "name": ["accuracy", "true positive rate", "false positive rate"],
+                "value": [0.11, 0.05, np.nan],
+                "low": [0.05, 0.0, np.nan],
+                "high": [0.17, 0.12, np.nan],
+                "null_low": [0.0, 0.0, np.nan],
+                "null_high": [0.03, 0.06, np.nan],
+                "ideal": 0.0,
+                "verdict": ["supported", "cannot tell", "too few images"],
+            }
+        )
+
+    def test_each_row_has_its_verdict_in_words(self, gaps):
+        """Colour and symbol never carry the verdict alone."""
+        text = words(charts_rates.gap_rows(gaps))
+
+        assert "0.110 · <b>supported</b>" in text
+        assert "0.050 · cannot tell" in text
+        assert "unknown · too few images" in text
+
+    def test_band_is_the_null_band(self, gaps):
+        """Grey runs from the low to the high end of what chance shows, and only where it is known."""
+        band = trace(charts_rates.gap_rows(gaps), "chance alone")
+
+        assert [0.03, 0.06] == pytest.approx(list(band.x))
+        assert [0.0, 0.0] == list(band.base)
+
+    def test_verdicts_differ_in_symbol(self, gaps):
+        """Told apart without colour."""
+        figure = charts_rates.gap_rows(gaps)
+
+        assert trace(figure, "supported").marker.symbol != trace(figure, "cannot tell").marker.symbol
+
+
+def some(counts, keys=(("a",), ("b",)), min_count=30) -> matrices.Matrices:
+    counts = np.asarray(counts)
+    return matrices.Matrices(("no", "yes"), keys, counts, counts.sum(axis=0), min_count)
+
+
+class TestSmallMultiples:
+    def test_one_heat_map_however_many_cells(self):
+        """63 subplots repaint in over a second; one trace in a fifth."""
+        keys = tuple((f"r{i}", f"a{j}") for i in range(7) for j in range(9))
+        figure = matrices.small_multiples(some(np.full((63, 2, 2), 20), keys))
+
+        assert 1 == sum(t.type == "heatmap" for t in figure.data)
+        assert 63 * 4 == len(figure.data[-1].x)
+
+    def test_every_square_can_be_clicked_and_names_itself(self):
+        """The invisible squares carry cell, label and answer, since a heat map cannot be clicked."""
+        squares = matrices.small_multiples(some([[[40, 1], [2, 30]], [[3, 1], [1, 1]]])).data[-1]
+
+        assert 0 == squares.marker.opacity
+        assert [(c, i, j) for c in (0, 1) for i in (0, 1) for j in (0, 1)] == [tuple(d) for d in squares.customdata]
+        assert "label no, answered yes<br>1 of 41 rows" in squares.text[1]
+
+    def test_squares_lie_on_their_colour(self):
+        """Each clickable square is inside the heat map square whose value it speaks of."""
+        table = some([[[40, 1], [2, 30]], [[30, 10], [5, 25]]])
+        figure = matrices.small_multiples(table)
+        heat, squares = figure.data[0], figure.data[-1]
+        shares = matrices.shares_of_row(table.counts)
+
+        for x, y, (cell, i, j) in zip(squares.x, squares.y, squares.customdata, strict=True):
+            column, line = np.searchsorted(heat.x, x) - 1, np.searchsorted(heat.y, y) - 1
+            assert shares[cell, i, j] == heat.z[line][column]
+
+    @pytest.mark.parametrize("show", [matrices.SHARE, matrices.DIFFERENCE])
+    def test_small_cell_takes_no_colour_and_no_share(self, show):
+        """Seven right answers of seven are not a yellow square."""
+        figure = matrices.small_multiples(some([[[40, 1], [2, 30]], [[4, 0], [0, 3]]]), show)
+
+        assert 4 == np.isfinite(np.array(figure.data[0].z, dtype=float)).sum()
+        assert "unknown, n = 7" in words(figure)
+        assert "1.0" not in words(figure)
+
+    def test_counts_stay_visible_in_small_cells(self):
+        """A count is a fact, whatever its size; only the share is unknown."""
+        figure = matrices.small_multiples(some([[[400, 1], [2, 30]], [[4, 0], [0, 3]]]), matrices.COUNTS)
+
+        numbers = next(t.text for t in figure.data if t.type == "scatter" and t.text and "400" in t.text)
+        assert "4" in numbers
+
+    def test_label_without_rows_is_unknown_within_a_known_cell(self):
+        """No row with that label: no share of it."""
+        shown, _ = matrices.shown_values(some([[[40, 1], [0, 0]], [[40, 1], [1, 9]]]), matrices.SHARE)
+
+        assert np.isnan(shown[0, 1]).all()
+
+    def test_difference_is_share_minus_overall_share(self):
+        """By hand: 30/40 in the cell, 70/80 overall."""
+        shown, _ = matrices.shown_values(some([[[40, 0], [1, 9]], [[30, 10], [9, 1]]]), matrices.DIFFERENCE)
+
+        assert 30 / 40 - 70 / 80 == pytest.approx(shown[1, 0, 0])
+
+    def test_difference_scale_is_symmetric(self):
+        """No difference is the middle of the scale, so grey."""
+        figure = matrices.small_multiples(some([[[40, 0], [1, 9]], [[30, 10], [9, 1]]]), matrices.DIFFERENCE)
+
+        assert figure.data[0].zmin == -figure.data[0].zmax
+
+    @given(st.integers(1, 80), st.integers(1, 12), st.integers(2, 7))
+    def test_matrices_never_overlap(self, cells, per_line, classes):
+        """Whatever the number of cells and classes, each matrix has a place of its own."""
+        grid = matrices.arrange([(str(i),) for i in range(cells)], per_line)
+
+        assert cells == len(set(grid.places))
+        assert all(line < grid.lines and column < grid.columns for line, column in grid.places)
+
+
+class TestOverallMatrix:
+    def test_share_and_count_in_each_square(self):
+        """Both numbers, so that nobody has to hover."""
+        assert "0.976\n40" in words(matrices.overall_matrix(some([[[40, 1], [2, 30]]], (("a",),)))).replace(
+            "<br>", "\n"
+        )
+
+    def test_its_squares_carry_minus_one(self):
+        """A click on the overall matrix means every row."""
+        assert {-1} == {
+            d[0] for d in matrices.overall_matrix(some([[[40, 1], [2, 30]]], (("a",),))).data[-1].customdata
+        }
+
+
+class TestHeatTable:
+    def test_unknown_squares_have_no_number(self):
+        """Hatched, and not zero."""
+        values = pd.DataFrame({"TPR": [0.5, np.nan], "FPR": [0.1, 0.2]}, index=["a", "b"])
+        figure = charts_rates.heat_table(values)
+
+        assert ["0.500", "0.100", "", "0.200"] == list(figure.data[-1].text)
+        assert len(figure.data[1].x) > 0
+
+    def test_one_group_alone_is_in_the_middle(self):
+        """Nothing to compare with: neither best nor worst colour."""
+        figure = charts_rates.heat_table(pd.DataFrame({"TPR": [0.5]}, index=["a"]))
+
+        assert 0.5 == figure.data[0].z[0][0]
+
+
+@given(st.floats(0, 1), st.sampled_from([charts.SEQUENTIAL, charts.DIVERGING]))
+def test_ink_is_always_readable(level, scale):
+    """Contrast of at least 4.5:1 on any colour of our scales."""
+    from plotly import colors
+
+    stops = colors.get_colorscale(scale) if isinstance(scale, str) else scale
+    [colour] = colors.sample_colorscale(stops, [level])
+    rgb = np.array(colors.unlabel_rgb(colour)) / 255
+    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+    luminance = float(linear @ [0.2126, 0.7152, 0.0722])
+    ink = charts.ink_on(np.array([level]), scale)[0]
+    contrast = 1.05 / (luminance + 0.05) if ink == "#ffffff" else (luminance + 0.05) / 0.05
+
+    assert contrast >= 4.4
+
+
+@pytest.mark.parametrize("background", ["#FFFFFF", "#12191C"])
+@pytest.mark.parametrize("colour", [charts.BLUE, charts.VERMILLION, charts.GREEN, charts.GREY, charts.ORANGE])
+def test_marks_stand_out_in_both_themes(colour, background):
+    """Lines and dots reach 3:1 (WCAG 2.2, 1.4.11) on the light and on the dark page."""
+    from plotly import colors
+
+    def luminance(text):
+        rgb = np.array(colors.hex_to_rgb(text)) / 255
+        return float(np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4) @ [0.2126, 0.7152, 0.0722])
+
+    light, dark = sorted([luminance(colour), luminance(background)], reverse=True)
+
+    assert (light + 0.05) / (dark + 0.05) >= 2.9
