@@ -40,3 +40,11 @@ def left_half(images: np.ndarray) -> np.ndarray:
 def constant(images: np.ndarray) -> np.ndarray:
     """A model that never changes its mind: float (n, 2)."""
     return np.tile([0.3, 0.7], (len(images), 1))
+
+
+def left_detail(images: np.ndarray) -> np.ndarray:
+    """A model that only looks at how much detail (contrast between neighbours) the left half has: float (n, 2)."""
+    half = images[:, :, : images.shape[2] // 2].astype(np.float64)
+    detail = np.abs(np.diff(half, axis=2)).mean(axis=(1, 2, 3))
+    p = 1 / (1 + np.exp(-1.2 * (detail - 5)))
+    return np.stack([1 - p, p], axis=1)

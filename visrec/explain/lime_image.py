@@ -20,7 +20,7 @@ Predict = Callable[[np.ndarray], np.ndarray]
 Progress = Callable[[int, int], None]
 Stop = Callable[[], bool]
 
-DEFAULT_BATCH = 32
+DEFAULT_BATCH = 64
 PER_SEGMENT = 10
 LEAST_SAMPLES = 1000
 
@@ -112,7 +112,7 @@ def explain_image(
     seed : of the maskings; the same seed gives the same weights
     segmenter : ``slic``, ``quickshift``, ``felzenszwalb``, a function, or a finished label map
     fill : ``mean``, ``blur`` or ``grey``: what hides a superpixel
-    batch_size : images per call of ``predict``; None = its attribute ``batch_size``, else 32
+    batch_size : images per call of ``predict``; None = its attribute ``batch_size``, else 64
     adaptive : stop when the heaviest superpixels have settled; equals asking for that many samples
     dtype : float64 only to compare to the last digit
     progress : called with (samples done, samples in all)

@@ -65,6 +65,28 @@ def render_overlay(
     return draw_outlines(out, segments, weights, painted) if style == "outline" else out
 
 
+def render_map(
+    image: np.ndarray, values: np.ndarray, *, opacity: float = 0.5, scale: float | None = None
+) -> np.ndarray:
+    """Shade a pixel map (a second opinion, a mean map) over an image, as the heat style does.
+
+    Parameters
+    ----------
+    image : uint8 (h, w, 3)
+    values : float (h, w); NaN is left unpainted
+    scale : value at full strength; None = the 99th percentile of the absolute values, so that one pixel cannot
+        make the rest invisible
+
+    Returns
+    -------
+    uint8 (h, w, 3)
+    """
+    known = np.nan_to_num(values)
+    scale = scale or float(np.quantile(np.abs(known), 0.99)) or float(np.abs(known).max()) or 1.0
+    colours = np.where(known[..., None] > 0, SUPPORTS, OPPOSES).astype(np.float32)
+    return tint(image, colours, (opacity * np.clip(np.abs(known) / scale, 0, 1)).astype(np.float32))
+
+
 def label_weights(explanation: Explanation, label: int | None) -> np.ndarray:
     """The weights of one class: float64 (n,)."""
     label = explanation.label if label is None else label

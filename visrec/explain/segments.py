@@ -69,7 +69,7 @@ def _named(image: np.ndarray, name: str) -> np.ndarray:
     side = float(np.sqrt(image.shape[0] * image.shape[1]))
     if name == "slic":
         # below about 6 x 6 pixels a patch says nothing a convolution could see
-        patches = int(np.clip((side / 6) ** 2, 4, 100))
+        patches = int(np.clip((side / 6) ** 2, 4, 90))
         return slic(image, n_segments=patches, compactness=10, start_label=0)
     if name == "quickshift":
         return quickshift(image, kernel_size=max(1.0, 4 * side / 224), max_dist=200, ratio=0.2)
