@@ -1,0 +1,131 @@
+"""Export: a trained model as others take it, a SavedModel that answers to encoded image bytes.
+
+``model/saved_model.pb`` has two signatures: ``serving_default`` takes the bytes of image files (JPEG, PNG, GIF or
+BMP), ``pixels`` takes float32 RGB 0..255. Limit: TensorFlow does not turn an image by its EXIF orientation.
+"""
+
+import contextlib
+import io
+import shutil
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from visrec.errors import InputError
+from visrec.runs.record import Run
+
+if TYPE_CHECKING:
+    import keras
+
+LABELS = "labels.txt"
+
+
+def save(run: Run, model: "keras.Model", labels: Sequence[str]) -> None:
+    """Write ``model.keras``, ``labels.txt`` and ``model/`` of a run."""
+    with tempfile.TemporaryDirectory(prefix="visrec-") as scratch:
+        path = Path(scratch) / "model.keras"
+        model.save(path)
+        run.store.write("model.keras", path.read_bytes())
+        folder = Path(scratch) / "model"
+        if write_saved_model(model, folder, labels):
+            run.put_folder(folder, "model", last="saved_model.pb")
+    run.store.write(LABELS, _lines(labels))
+
+
+def write_saved_model(model: "keras.Model", folder: Path, labels: Sequence[str]) -> bool:
+    """Write a SavedModel with `labels.txt`; False when Keras does not run on TensorFlow, which alone can."""
+    import keras
+
+    if keras.backend.backend() != "tensorflow":
+        return False
+    import tensorflow as tf
+
+    size = int(model.input_shape[1])
+    names = tf.constant(list(labels))
+
+    def answer(probabilities):
+        best = tf.argmax(probabilities, axis=1)
+        return {"probabilities": probabilities, "prediction": tf.gather(names, best), "labels": names}
+
+    def pixels_of(data):
+        image = tf.io.decode_image(data, channels=3, expand_animations=False)
+        resized = tf.image.resize(tf.cast(image, tf.float32), (size, size), antialias=True)
+        return tf.round(tf.ensure_shape(resized, (size, size, 3)))
+
+    def from_bytes(image_bytes):
+        images = tf.map_fn(pixels_of, image_bytes, fn_output_signature=tf.float32)
+        return answer(model(images, training=False))
+
+    archive = keras.export.ExportArchive()
+    archive.track(model)
+    archive.add_endpoint(
+        "serving_default", from_bytes, input_signature=[tf.TensorSpec([None], tf.string, name="image_bytes")]
+    )
+    archive.add_endpoint(
+        "pixels",
+        lambda image: answer(model(image, training=False)),
+        input_signature=[tf.TensorSpec([None, size, size, 3], tf.float32, name="image")],
+    )
+    with contextlib.redirect_stdout(io.StringIO()):  # Keras prints the signatures, and stdout belongs to the result
+        archive.write_out(str(folder), verbose=False)
+    (folder / LABELS).write_bytes(_lines(labels))
+    return True
+
+
+def copy_out(run: Run, format: str, folder: Path) -> list[Path]:
+    """Write a run's model for elsewhere: ``savedmodel``, ``keras`` or ``tflite``.
+
+    Returns the files written. Raises ``InputError`` for another format or a folder that holds other things.
+    """
+    if format not in ("savedmodel", "keras", "tflite"):
+        raise InputError(f"The format '{format}' is not known; expected savedmodel, keras or tflite.")
+    folder.mkdir(parents=True, exist_ok=True)
+    labels = folder / LABELS
+    if format == "savedmodel":
+        shutil.copytree(run.local("model"), folder, dirs_exist_ok=True)
+        return [folder / "saved_model.pb", labels]
+    labels.write_bytes(_lines(run.labels()))
+    if format == "keras":
+        goal = folder / "model.keras"
+        shutil.copyfile(run.local("model.keras"), goal)
+    else:
+        goal = folder / "model.tflite"
+        goal.write_bytes(tflite(run.local("model.keras")))
+    return [goal, labels]
+
+
+def tflite(path: Path) -> bytes:
+    """A Keras file as TFLite, float32; checked against Keras on random pixels before it is handed out.
+
+    Raises ``InputError`` when the two disagree by more than 1e-4.
+    """
+    import keras
+    import numpy as np
+    import tensorflow as tf
+
+    model = keras.models.load_model(path, compile=False)
+    size = int(model.input_shape[1])
+    function = tf.function(lambda image: model(image, training=False))
+    concrete = function.get_concrete_function(tf.TensorSpec((1, size, size, 3), tf.float32, name="image"))
+    data = tf.lite.TFLiteConverter.from_concrete_functions([concrete], model).convert()
+    pixels = np.random.default_rng(0).uniform(0, 255, (1, size, size, 3)).astype(np.float32)
+    apart = np.abs(run_tflite(data, pixels) - np.asarray(model.predict_on_batch(pixels))).max()
+    if not apart < 1e-4:
+        raise InputError(f"The TFLite model differs from the original by {apart:.2g}; it is not written.")
+    return data
+
+
+def run_tflite(data: bytes, pixels):
+    """Probabilities of one image, float32 (1, size, size, 3), by the TFLite interpreter."""
+    import tensorflow as tf
+
+    interpreter = tf.lite.Interpreter(model_content=data)
+    interpreter.allocate_tensors()
+    interpreter.set_tensor(interpreter.get_input_details()[0]["index"], pixels)
+    interpreter.invoke()
+    return interpreter.get_tensor(interpreter.get_output_details()[0]["index"])
+
+
+def _lines(labels: Sequence[str]) -> bytes:
+    return ("\n".join(labels) + "\n").encode()

@@ -1,0 +1,208 @@
+"""Fine-tuning: the whole network learns, from augmented pixels fed out of the memory map.
+
+The recipe: AdamW (Loshchilov, Hutter 2019, https://arxiv.org/abs/1711.05101) with warm-up and cosine decay, label
+smoothing, BatchNorm with a momentum that follows a few hundred steps. After each epoch the tune rows are judged and
+the best weights kept; the rows that are audited are never looked at.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from visrec.errors import RunError
+from visrec.model import augment, checkpoint
+from visrec.model.watch import Watch
+from visrec.runs.record import Run
+from visrec.runs.reporter import Reporter
+
+if TYPE_CHECKING:
+    import keras
+    import numpy as np
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How the backbone is trained; measured on real faces (benchmarks/RESULTS.md).
+
+    Attributes
+    ----------
+    rate : peak of the learning rate; the head's own, see ``depth``
+    warm_up : share of the steps in which the rate climbs from near 0
+    decay : weight decay of AdamW, not for biases and BatchNorm
+    smoothing : label smoothing
+    patience : epochs without a better tune loss after which training stops; 0 = never
+    """
+
+    rate: float = 1e-3
+    warm_up: float = 0.1
+    decay: float = 1e-2
+    smoothing: float = 0.05
+    patience: int = 0
+    changes: augment.Recipe = field(default_factory=augment.Recipe)
+
+    def to_json(self) -> dict[str, Any]:
+        """A plain dict for the run's record."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Data:
+    """What is trained on and chosen with.
+
+    Attributes
+    ----------
+    images : uint8 (n, size, size, 3), a memory map
+    labels : int (n,), class of each row
+    weights : float32 (n,), weight of each row
+    train, tune : int, rows
+    classes : number of classes
+    """
+
+    images: "np.ndarray"
+    labels: "np.ndarray"
+    weights: "np.ndarray"
+    train: "np.ndarray"
+    tune: "np.ndarray"
+    classes: int
+
+
+def fine_tune(
+    model: "keras.Model",
+    data: Data,
+    *,
+    epochs: int,
+    batch_size: int,
+    seed: int,
+    recipe: Recipe,
+    run: Run,
+    reporter: Reporter,
+    watch: Watch,
+) -> dict[str, Any]:
+    """Train ``model`` in place and leave the best weights in it.
+
+    Goes on from the run's checkpoint if there is one. Returns what was decided: best epoch and its tune loss.
+
+    Raises
+    ------
+    RunError
+        When the loss is no number.
+    """
+    feed = _feed(data, recipe, batch_size, seed)
+    compile_model(model, recipe, steps=len(feed) * epochs)
+    notes = checkpoint.load(run, checkpoint.LAST, model, model.optimizer)
+    if notes is None:
+        notes = {"epoch": 0, "best": None, "best_epoch": 0}
+    else:
+        reporter.restore_history(notes["history"])
+        reporter.log(f"Goes on after epoch {notes['epoch']} of {epochs}.")
+    for epoch in range(notes["epoch"], epochs):
+        if _enough(notes, recipe):
+            reporter.log(f"No better tune loss for {recipe.patience} epochs: enough.")
+            break
+        feed.epoch = epoch
+        fitted = _one_epoch(model, feed, epoch, epochs, reporter)
+        judged = judge(model, data, watch, recipe, reporter.check)
+        _check_number(fitted["loss"], judged["tune_loss"], epoch)
+        if notes["best"] is None or judged["tune_loss"] < notes["best"]:
+            notes |= {"best": judged["tune_loss"], "best_epoch": epoch + 1}
+            checkpoint.save(run, checkpoint.BEST, model)
+        reporter.epoch({"stage": "fine_tune", "epoch": epoch + 1, **fitted, **judged["row"]})
+        reporter.log(_line(epoch, epochs, fitted, judged))
+        notes |= {"epoch": epoch + 1, "history": reporter.history}
+        checkpoint.save(run, checkpoint.LAST, model, model.optimizer, notes)
+    checkpoint.load(run, checkpoint.BEST, model)
+    return {"best_epoch": notes["best_epoch"], "best_tune_loss": notes["best"], "recipe": recipe.to_json()}
+
+
+def compile_model(model: "keras.Model", recipe: Recipe, *, steps: int) -> None:
+    """AdamW with warm-up and cosine; no XLA, which is ten times slower on a CPU."""
+    import keras
+
+    warm = max(1, round(steps * recipe.warm_up))
+    rate = keras.optimizers.schedules.CosineDecay(
+        recipe.rate * 0.01, max(1, steps - warm), alpha=0.0, warmup_target=recipe.rate, warmup_steps=warm
+    )
+    optimizer = keras.optimizers.AdamW(rate, weight_decay=recipe.decay)
+    optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+    loss = keras.losses.CategoricalCrossentropy(label_smoothing=recipe.smoothing)
+    model.compile(optimizer, loss, weighted_metrics=["accuracy"], jit_compile=False)
+
+
+def judge(
+    model: "keras.Model", data: Data, watch: Watch, recipe: Recipe, check: Callable[[], None] = lambda: None
+) -> dict[str, Any]:
+    """Loss and accuracy on the tune rows (on the train rows where there are none), and of each watched cell."""
+    import numpy as np
+
+    rows = data.tune if len(data.tune) else data.train
+    chances = []
+    for at in range(0, len(rows), 64):
+        check()
+        chances.append(np.asarray(model.predict_on_batch(data.images[rows[at : at + 64]].astype(np.float32))))
+    chances = np.concatenate(chances).astype(np.float64)
+    truth, weights = data.labels[rows], data.weights[rows]
+    right = np.log(np.maximum(chances[np.arange(len(rows)), truth], 1e-12))
+    loss = float(-(weights @ right) / weights.sum())
+    correct = chances.argmax(1) == truth
+    row = {"tune_loss": loss, "tune_accuracy": float(correct.mean()), **watch.accuracies(correct)}
+    return {"tune_loss": loss, "row": row, "worst": watch.worst(correct)}
+
+
+def _feed(data: Data, recipe: Recipe, batch_size: int, seed: int):
+    """The batches as Keras takes them: whole ones only, in an order that follows from (seed, epoch)."""
+    import keras
+    import numpy as np
+
+    size = min(batch_size, len(data.train))
+
+    class Feed(keras.utils.PyDataset):
+        epoch = 0
+
+        def __len__(self) -> int:
+            return max(1, len(data.train) // size)
+
+        def __getitem__(self, step: int):
+            order = np.random.default_rng([seed, 3, self.epoch]).permutation(data.train)
+            rows = np.sort(order[step * size : (step + 1) * size])  # sorted: the memory map is read forwards
+            rng = np.random.default_rng([seed, 4, self.epoch, step])
+            pixels = augment.batch(data.images[rows], recipe.changes, rng)
+            return pixels, np.eye(data.classes, dtype=np.float32)[data.labels[rows]], data.weights[rows]
+
+    return Feed(workers=1, use_multiprocessing=False, max_queue_size=4)
+
+
+def _one_epoch(model: "keras.Model", feed, epoch: int, epochs: int, reporter: Reporter) -> dict[str, float]:
+    import keras
+
+    steps = len(feed)
+
+    class Step(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            if not math.isfinite((logs or {}).get("loss", 0.0)):
+                _check_number(logs["loss"], 0.0, epoch)
+            text = f"Epoch {epoch + 1} of {epochs}, step {batch + 1} of {steps}"
+            reporter.advance(epoch * steps + batch + 1, epochs * steps, text)
+
+    result = model.fit(feed, epochs=1, shuffle=False, verbose=0, callbacks=[Step()])
+    return {"loss": float(result.history["loss"][0]), "accuracy": float(result.history["accuracy"][0])}
+
+
+def _enough(notes: dict[str, Any], recipe: Recipe) -> bool:
+    return bool(recipe.patience) and notes["epoch"] - notes["best_epoch"] >= recipe.patience
+
+
+def _check_number(loss: float, tune_loss: float, epoch: int) -> None:
+    if not (math.isfinite(loss) and math.isfinite(tune_loss)):
+        raise RunError(
+            f"The loss was no number any more in epoch {epoch + 1}. Resume tries that epoch again; if it happens "
+            "again, start a new run with another seed, a larger batch size or fewer epochs."
+        )
+
+
+def _line(epoch: int, epochs: int, fitted: dict[str, float], judged: dict[str, Any]) -> str:
+    row = judged["row"]
+    return (
+        f"Epoch {epoch + 1} of {epochs}: loss {fitted['loss']:.3f}, accuracy {fitted['accuracy']:.3f}; tune loss "
+        f"{row['tune_loss']:.3f}, accuracy {row['tune_accuracy']:.3f}. {judged['worst']}"
+    )

@@ -1,0 +1,90 @@
+"""Presets: three plain choices that stand for all the settings nobody should need to know.
+
+What the user gave wins, then what the bucket's ``visrec.toml`` says, then the preset. The result is a complete
+`TrainConfig`, which the run records; nothing is decided later.
+"""
+
+from collections.abc import Mapping
+from dataclasses import fields, replace
+from typing import Any
+
+from visrec.config import TrainConfig
+from visrec.data.table import BucketTable
+from visrec.errors import InputError, nearest
+from visrec.model.mobilenet import MAX_SIZE, MIN_SIZE, alpha_of
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "quick": {"image_size": 96, "alpha": 0.35, "epochs": 60, "fine_tune_epochs": 0},
+    "balanced": {"image_size": 128, "alpha": 1.0, "epochs": 100, "fine_tune_epochs": 6},
+    "thorough": {"image_size": 160, "alpha": 1.0, "epochs": 150, "fine_tune_epochs": 15},
+}
+COMMON = {"weights": "imagenet", "allow_random": False, "batch_size": 64, "sample_weights": "none"}
+EPOCH_FACTOR = {"quick": 0.5, "balanced": 1.0, "thorough": 2.0}
+"""What a preset makes of the epochs that a bucket's own settings name."""
+SAMPLE_WEIGHTS = ("none", "class", "group", "reweighing")
+
+
+def resolve(config: TrainConfig, table: BucketTable) -> TrainConfig:
+    """A complete configuration.
+
+    Raises
+    ------
+    InputError
+        For an option that cannot be, naming what was expected.
+    """
+    if config.preset not in PRESETS:
+        raise InputError(f"The preset '{config.preset}' is not known. {nearest(config.preset, PRESETS)}")
+    defaults = _bucket_defaults(table.defaults, config.preset)
+    preset = dict(PRESETS[config.preset])
+    width = alpha_of(config.weights or defaults.get("weights"))
+    if width is not None:
+        preset["alpha"] = width
+    chosen = {**COMMON, **preset, **defaults}
+    if width is not None and config.weights:
+        chosen["alpha"] = width
+    given = {f.name: getattr(config, f.name) for f in fields(config) if getattr(config, f.name) is not None}
+    target = given.get("target") or table.target
+    chosen.setdefault("by", tuple(c for c in table.attributes if c != target)[:2])
+    complete = replace(config, **{**_known(chosen), **given, "target": target})
+    complete = replace(complete, by=_names(complete.by))
+    _check(complete, table)
+    return complete
+
+
+def _bucket_defaults(defaults: Mapping[str, Any], preset: str) -> dict[str, Any]:
+    values = {k: v for k, v in defaults.items() if k not in ("target", "preset", "seed")}
+    factor = EPOCH_FACTOR[preset]
+    for name in ("epochs", "fine_tune_epochs"):
+        if isinstance(values.get(name), int):
+            values[name] = round(values[name] * factor) if values[name] else 0
+    return values
+
+
+def _known(values: Mapping[str, Any]) -> dict[str, Any]:
+    names = {f.name for f in fields(TrainConfig)}
+    return {k: v for k, v in values.items() if k in names}
+
+
+def _names(by: Any) -> tuple[str, ...]:
+    return tuple(n.strip() for n in by.split(",") if n.strip()) if isinstance(by, str) else tuple(by or ())
+
+
+def _check(config: TrainConfig, table: BucketTable) -> None:
+    if config.target is None:
+        raise InputError(f"Several columns could be predicted: {', '.join(table.targets)}. Choose one with --target.")
+    if config.target not in table.targets:
+        raise InputError(f"The column '{config.target}' cannot be predicted. {nearest(config.target, table.targets)}")
+    for name in config.by or ():
+        if name not in table.attributes:
+            raise InputError(f"There is no column '{name}' to watch. {nearest(name, table.attributes)}")
+    ranges = {
+        "image_size": (MIN_SIZE, MAX_SIZE), "epochs": (1, 10_000), "fine_tune_epochs": (0, 1000),
+        "batch_size": (2, 4096), "limit": (10, 10**9), "alpha": (0.1, 3.0), "seed": (0, 2**31 - 1),
+    }  # fmt: skip
+    for name, (low, high) in ranges.items():
+        value = getattr(config, name)
+        if value is not None and not low <= value <= high:
+            raise InputError(f"{name} is {value}; expected {low} to {high}.")
+    if config.sample_weights not in SAMPLE_WEIGHTS:
+        help = nearest(config.sample_weights, SAMPLE_WEIGHTS)
+        raise InputError(f"The sample weights '{config.sample_weights}' are not known. {help}")

@@ -1,0 +1,315 @@
+"""The stages of a training, one function each; `visrec.model.train` puts them in order."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from visrec.config import Settings, TrainConfig
+from visrec.errors import RunError
+from visrec.model import checkpoint, device, engine, export, features, head, lineage, mobilenet, weighting
+from visrec.model import fine_tune as tuning
+from visrec.model.mobilenet import Weights
+from visrec.model.watch import Watch, accuracy
+from visrec.runs.record import Run
+from visrec.runs.reporter import Reporter
+
+if TYPE_CHECKING:
+    import keras
+    import numpy as np
+    import pandas as pd
+
+    from visrec.model.train import Plan
+
+PREDICTED = ("train", "tune", "val", "test")
+
+
+@dataclass(frozen=True)
+class Work:
+    """Pixels and samples of a run, ready to be learnt from.
+
+    Attributes
+    ----------
+    config, labels, attributes : as in the plan
+    samples : the usable rows, in the order of ``data.labels``; ``row`` points into ``data.images``
+    data : what the stages train on (rows are indices into the pixels)
+    fingerprint : of the pixels
+    cache : folder for features and converted models
+    engine : which engine makes features and predictions
+    """
+
+    config: TrainConfig
+    labels: list[str]
+    attributes: list[str]
+    samples: "pd.DataFrame"
+    data: tuning.Data
+    fingerprint: str
+    cache: Path
+    engine: str
+
+    def rows(self, *splits: str) -> "np.ndarray":
+        """Positions in ``samples`` of some splits."""
+        import numpy as np
+
+        return np.flatnonzero(self.samples["split"].isin(splits))
+
+
+@dataclass(frozen=True)
+class Result:
+    """A trained model and what was decided on the way; ``chances`` when the predictions are known already."""
+
+    model: "keras.Model"
+    decisions: dict[str, Any]
+    chances: "np.ndarray | None" = None
+
+
+def prepare(planned: "Plan", settings: Settings, run: Run, reporter: Reporter) -> Work:
+    """Decode every image once, and set the bad ones aside."""
+    import numpy as np
+
+    from visrec.data.prepare import prepare as prepare_pixels
+
+    config = planned.config
+    reporter.stage("prepare", f"Reading and resizing {len(planned.samples):,} images to {config.image_size} px.")
+    prepared = prepare_pixels(
+        planned.store, planned.samples, config.image_size, settings.cache,
+        objects=planned.table.objects, progress=reporter.advance, stop=reporter.stop,
+    )  # fmt: skip
+    reporter.check()
+    set_aside = prepared.samples[prepared.samples["status"] != "ok"]
+    samples = prepared.samples[prepared.samples["status"] == "ok"].reset_index(drop=True)
+    _tell_set_aside(set_aside, run, reporter)
+    labels = planned.labels
+    _check_enough(samples, labels)
+    size = len(prepared.images)
+    codes, weights = np.zeros(size, np.int64), np.ones(size, np.float32)
+    rows = samples["row"].to_numpy(np.int64)
+    codes[rows] = [labels.index(v) for v in samples["label"]]
+    split = samples["split"].to_numpy()
+    for part in ("train", "tune"):
+        chosen = split == part
+        weights[rows[chosen]] = weighting.sample_weights(samples[chosen], config.sample_weights, config.by)
+    data = tuning.Data(prepared.images, codes, weights, rows[split == "train"], rows[split == "tune"], len(labels))
+    kind = device.make_ready()
+    chosen_engine = _engine_of(run)
+    run.update(
+        samples={s: int((split == s).sum()) for s in PREDICTED},
+        set_aside={str(k): int(v) for k, v in set_aside["status"].value_counts().items()},
+        lineage=lineage.describe(
+            data=prepared.fingerprint, samples=samples, seed=config.seed, device=kind, engine=chosen_engine,
+            cores=device.cores(),
+        ),
+    )  # fmt: skip
+    return Work(
+        config, labels, planned.attributes, samples, data, prepared.fingerprint, settings.cache, chosen_engine
+    )  # fmt: skip
+
+
+def weights(planned: "Plan", settings: Settings, run: Run, reporter: Reporter) -> Weights:
+    """Find the weights to begin with, and say where they are from."""
+    config = planned.config
+    found = mobilenet.find_weights(
+        config.weights, config.alpha, config.image_size,
+        keras_home=settings.keras_home, allow_random=bool(config.allow_random),
+    )  # fmt: skip
+    if not found.wanted:
+        run.update(warnings=[*run.record.get("warnings", []), found.note])
+        reporter.log(f"Warning: {found.note}")
+    else:
+        reporter.log(found.note)
+    run.update(weights_note=found.note, weights_as_asked=found.wanted)
+    return found
+
+
+def head_only(work: Work, weights: Weights, run: Run, reporter: Reporter) -> Result:
+    """A logistic layer on frozen features; which features, and how strongly to shrink, is chosen on tune."""
+    table, model = _features(work, weights, "both", work.rows(*PREDICTED), reporter)
+    deep = mobilenet.deep_width(model)
+    choices = {"deep": slice(0, deep), "spatial": slice(deep, None), "both": slice(None)}
+    reporter.stage("head", "Training the head on the stored features.")
+    fitted = {}
+    for i, (taps, columns) in enumerate(choices.items()):
+        fitted[taps] = _fit_head(work, table, columns, taps, None, reporter)
+        reporter.advance(i + 1, len(choices) + 1)
+    taps = min(fitted, key=lambda name: fitted[name].held_out)
+    best = _fit_head(work, table, choices[taps], taps, fitted[taps].penalty, reporter, record=True)
+    chances = best(table[:, choices[taps]])
+    model = _model(work, weights, taps)
+    mobilenet.set_head(model, best.kernel, best.bias)
+    decisions = {
+        "taps": taps, "penalty": best.penalty, "tune_loss": best.loss,
+        "held_out_loss": {name: h.held_out for name, h in fitted.items()},
+    }  # fmt: skip
+    reporter.log(f"Chose the {taps} features and penalty {best.penalty}.")
+    return Result(model, decisions, chances)
+
+
+def whole_network(work: Work, weights: Weights, run: Run, reporter: Reporter, *, warm: bool) -> Result:
+    """All of the network; with ``warm``, the head is first fitted on features, so that it does not start blind."""
+    model = _model(work, weights, "deep")
+    decisions: dict[str, Any] = {"taps": "deep"}
+    if warm and not run.store.exists(checkpoint.LAST):
+        table, _ = _features(work, weights, "deep", work.rows("train", "tune"), reporter)
+        reporter.stage("head", "Training the head on the stored features.")
+        fitted = _fit_head(work, table, slice(None), "deep", None, reporter, record=True)
+        mobilenet.set_head(model, fitted.kernel, fitted.bias)
+        decisions["penalty"] = fitted.penalty
+    recipe = tuning.Recipe()
+    config = work.config
+    reporter.stage("fine_tune", f"Training the whole network, {config.fine_tune_epochs} epochs.")
+    decisions["fine_tune"] = tuning.fine_tune(
+        model, work.data, epochs=config.fine_tune_epochs, batch_size=config.batch_size, seed=config.seed,
+        recipe=recipe, run=run, reporter=reporter, watch=_watch(work, run),
+    )  # fmt: skip
+    return Result(model, decisions)
+
+
+def finish(work: Work, result: Result, run: Run, reporter: Reporter) -> None:
+    """Predict every row, write model and predictions, and judge on the rows on which nothing was chosen."""
+    import numpy as np
+
+    from visrec.model import predict
+
+    rows = work.samples["row"].to_numpy(np.int64)
+    reporter.stage("predict", f"Predicting {len(rows):,} images.")
+    chances = result.chances
+    if chances is None:
+        made = _engine(work, result.model)
+        chances = made(features.Rows(work.data.images, rows), progress=lambda done: reporter.advance(done, len(rows)))
+    run.write_table("predictions.parquet", predictions(work, chances))
+    metrics = judged(work, chances)
+    reporter.stage("export", "Writing the model.")
+    export.save(run, result.model, work.labels)
+    if work.engine == engine.OPENVINO:
+        path = predict.engine_path(run.local("model.keras"), work.cache / "engines")
+        predict.keep_converted(result.model, path, engine.convert)
+    reporter.advance(1, 1)
+    run.update(metrics=metrics, decisions=result.decisions, seconds=reporter.closed_seconds())
+    shown = metrics["val_accuracy"]
+    reporter.log(
+        f"Accuracy on {metrics['split']}: {shown['value']:.3f} (95 % interval {shown['low']:.3f} to "
+        f"{shown['high']:.3f}, n = {shown['n']:,})."
+    )
+
+
+def predictions(work: Work, chances: "np.ndarray") -> "pd.DataFrame":
+    """The predictions table: file, split, label, prediction, ``score:<class>``, attributes."""
+    import numpy as np
+    import pandas as pd
+
+    samples = work.samples
+    names = np.array(work.labels, dtype=object)
+    scores = {f"score:{label}": chances[:, i] for i, label in enumerate(work.labels)}
+    table = pd.DataFrame({
+        "file": samples["file"], "split": samples["split"], "label": samples["label"],
+        "prediction": pd.Series(names[chances.argmax(1)], dtype="str"), **scores,
+    })  # fmt: skip
+    for name in work.attributes:
+        table[name] = samples[name]
+    return table
+
+
+def judged(work: Work, chances: "np.ndarray") -> dict[str, Any]:
+    """Accuracy, with interval and count, on val (on test where there is no val), and on tune for comparison."""
+    import numpy as np
+
+    codes = np.array([work.labels.index(v) for v in work.samples["label"]])
+    correct = chances.argmax(1) == codes
+    split = next((s for s in ("val", "test") if len(work.rows(s))), "tune")
+    return {
+        "val_accuracy": accuracy(correct[work.rows(split)]),
+        "split": split,
+        "tune_accuracy": accuracy(correct[work.rows("tune")]),
+        "train_accuracy": accuracy(correct[work.rows("train")]),
+    }
+
+
+def _features(work: Work, weights: Weights, taps: str, positions, reporter: Reporter):
+    """Features of some samples, as a table with one row per sample (empty rows are never read), and the model."""
+    import numpy as np
+
+    rows = work.samples["row"].to_numpy(np.int64)[positions]
+    reporter.stage("features", f"Running the backbone once over {len(rows):,} images.")
+    model = mobilenet.feature_model(_model(work, weights, taps))
+    made = _engine(work, model)
+    key = features.fingerprint(model, work.fingerprint, rows, work.engine)
+    table = features.compute(
+        made, work.data.images, rows, work.cache / "features" / f"{key}.npy", progress=reporter.advance
+    )  # fmt: skip
+    return table, model
+
+
+def _fit_head(work: Work, table, columns: slice, taps: str, penalty, reporter: Reporter, record: bool = False):
+    """Fit on the train rows of a feature table whose rows are the samples of the splits it was made for."""
+    import numpy as np
+
+    splits = PREDICTED if len(table) == len(work.samples) else ("train", "tune")
+    positions = work.rows(*splits)
+    rows = work.samples["row"].to_numpy(np.int64)[positions]
+    split = work.samples["split"].to_numpy()[positions]
+    train, tune = np.flatnonzero(split == "train"), np.flatnonzero(split == "tune")
+    watched = tune if len(tune) else train
+    labels, weights = work.data.labels[rows], work.data.weights[rows]
+    watch = Watch(work.samples.iloc[positions[watched]], work.config.by)
+
+    def keep(step: int, fitted: head.Head) -> None:
+        chances = fitted(table[watched][:, columns])
+        correct = chances.argmax(1) == labels[watched]
+        reporter.epoch(
+            {
+                "stage": "head", "epoch": step, "loss": fitted.train_loss, "accuracy": fitted.train_accuracy,
+                "tune_loss": fitted.loss, "tune_accuracy": float(correct.mean()), **watch.accuracies(correct),
+            },
+            write=False,
+        )  # fmt: skip
+
+    found = head.fit(
+        table, labels, weights, train, tune, classes=len(work.labels), columns=columns, epochs=work.config.epochs,
+        seed=work.config.seed, penalty=penalty, watch=keep if record else None, check=reporter.check,
+    )  # fmt: skip
+    if record:
+        reporter.write_history()
+    return found
+
+
+def _model(work: Work, weights: Weights, taps: str) -> "keras.Model":
+    return mobilenet.build(
+        work.config.image_size, len(work.labels), work.config.alpha, weights=weights, taps=taps, seed=work.config.seed
+    )
+
+
+def _engine(work: Work, model: "keras.Model"):
+    import tempfile
+
+    folder = work.cache / "engines"
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".once-") as scratch:
+        return engine.for_model(model, Path(scratch) / "model.xml", engine=work.engine)
+
+
+def _engine_of(run: Run) -> str:
+    """The engine this run began with, so that a resumed run ends as it would have; else by the rule."""
+    kept = run.record.get("lineage", {}).get("engine")
+    return kept or engine.choose()
+
+
+def _watch(work: Work, run: Run) -> Watch:
+    rows = work.rows("tune") if len(work.data.tune) else work.rows("train")
+    watch = Watch(work.samples.iloc[rows], work.config.by)
+    run.update(watched=watch.counts)
+    return watch
+
+
+def _tell_set_aside(set_aside: "pd.DataFrame", run: Run, reporter: Reporter) -> None:
+    if set_aside.empty:
+        return
+    shown = ", ".join(f"{file} ({status})" for file, status in set_aside[["file", "status"]].head(5).to_numpy())
+    reporter.log(f"Set aside {len(set_aside):,} images that could not be read: {shown}.")
+
+
+def _check_enough(samples: "pd.DataFrame", labels: list[str]) -> None:
+    found = samples[samples["split"] == "train"]["label"].nunique()
+    if found < 2:
+        raise RunError(
+            f"Of the classes {', '.join(labels)} only {found} have readable training images; a classifier needs two. "
+            "`visrec inspect` names what is wrong with the images."
+        )

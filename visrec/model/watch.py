@@ -1,0 +1,90 @@
+"""The watch: the accuracy of each watched cell after each epoch, on the tune rows, which are never audited.
+
+A cell is one value of a watched attribute, or one value of each of them together. A cell without rows is unknown,
+NaN; one with few rows is shown with its count and never called worst without saying that one cannot tell.
+"""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+
+MIN_COUNT = 30
+PREFIX = "accuracy:"
+
+
+class Watch:
+    """Cells of a sample table.
+
+    Parameters
+    ----------
+    samples : the rows watched, with the columns ``by``
+    by : watched attributes
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> watch = Watch(pd.DataFrame({"race": ["a", "a", "b"]}), ["race"])
+    >>> watch.accuracies([True, False, True])
+    {'accuracy:race=a': 0.5, 'accuracy:race=b': 1.0}
+    """
+
+    def __init__(self, samples: "pd.DataFrame", by: Sequence[str]):
+        self.cells: dict[str, np.ndarray] = {}
+        sets = [[name] for name in by] + ([list(by)] if len(by) > 1 else [])
+        for names in sets:
+            groups = samples.reset_index(drop=True).groupby(names, sort=True, observed=True)
+            for values, rows in groups.indices.items():
+                values = values if isinstance(values, tuple) else (values,)
+                self.cells[",".join(f"{n}={v}" for n, v in zip(names, values, strict=True))] = rows
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Rows in each cell."""
+        return {cell: len(rows) for cell, rows in self.cells.items()}
+
+    def accuracies(self, correct) -> dict[str, float]:
+        """A column of ``history.csv`` per cell: share of its rows that were answered rightly, 0..1; 1 = all."""
+        import numpy as np
+
+        correct = np.asarray(correct, bool)
+        return {PREFIX + cell: float(correct[rows].mean()) for cell, rows in self.cells.items()}
+
+    def worst(self, correct) -> str:
+        """One sentence on the cell with the lowest accuracy, saying when it cannot be told from chance."""
+        import numpy as np
+
+        correct = np.asarray(correct, bool)
+        if not self.cells or not len(correct):
+            return ""
+        cell = min(self.cells, key=lambda c: (correct[self.cells[c]].mean(), -len(self.cells[c])))
+        rows = self.cells[cell]
+        right, overall = int(correct[rows].sum()), correct.mean()
+        low, high = wilson(right, len(rows))
+        unsure = ", cannot tell" if len(rows) < MIN_COUNT or high >= overall else ""
+        shown = ", ".join(part.partition("=")[2] for part in cell.split(","))
+        return f"Worst cell: {shown}, {right / len(rows):.2f} (n = {len(rows)}, {low:.2f} to {high:.2f}{unsure})."
+
+
+def wilson(right: int, count: int) -> tuple[float, float]:
+    """95 % interval of a share, as the audit gives it; NaN without rows.
+
+    >>> [round(v, 3) for v in wilson(8, 10)]
+    [0.49, 0.943]
+    """
+    from visrec.audit.intervals import wilson as intervals
+
+    low, high = intervals([right], [count])
+    return float(low[0]), float(high[0])
+
+
+def accuracy(correct) -> dict[str, float]:
+    """The headline: value, interval and count."""
+    import numpy as np
+
+    correct = np.asarray(correct, bool)
+    low, high = wilson(int(correct.sum()), len(correct))
+    value = float(correct.mean()) if len(correct) else float("nan")
+    return {"value": value, "low": low, "high": high, "n": len(correct)}

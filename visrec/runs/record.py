@@ -1,0 +1,300 @@
+"""The record of a run: the folder in which everything about one training lies.
+
+A run is named by its id, which sorts by time; a user may also call it by its name or the start of its id.
+All writing goes through a Store, so that a run in a bucket is the same thing as one in a folder.
+"""
+
+import io
+import json
+import re
+import secrets
+import time
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from visrec.errors import InputError, NotFoundError, nearest
+from visrec.runs import process
+from visrec.runs.status import ACTIVE, Status, derive
+from visrec.storage.base import Store
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from visrec.config import Settings
+
+KINDS = ("trained", "imported-table", "imported-model")
+
+
+class Run:
+    """One run: its record, status, history, log, model and predictions.
+
+    Parameters
+    ----------
+    run_id : name of its folder
+    store : rooted at that folder
+    fetched : folder for local copies of what lies in a remote store
+    """
+
+    def __init__(self, run_id: str, store: Store, fetched: Path):
+        self.id = run_id
+        self.store = store
+        self._fetched = fetched
+
+    def __repr__(self) -> str:
+        return f"Run({self.id!r})"
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """``run.json``: settings, decisions, lineage and, at the end, metrics."""
+        return self._json("run.json")
+
+    @property
+    def name(self) -> str:
+        """What the user calls it; its id if nothing else was given."""
+        return self.record.get("name") or self.id
+
+    def update(self, **values: Any) -> dict[str, Any]:
+        """Write some keys of the record anew; the others stay."""
+        record = {**self.record, **values}
+        self.write_json("run.json", record)
+        return record
+
+    def status(self, now: float | None = None) -> Status:
+        """Where it stands; *lost* and *cancelling* are derived here (`visrec.runs.status`)."""
+        try:
+            status = Status.from_json(self._json("status.json"))
+        except NotFoundError:
+            return Status("failed", message="It has no status: its folder is incomplete.", error="no status.json")
+        if status.state not in ACTIVE:
+            return status
+        now = time.time() if now is None else now
+        derived = derive(status, now=now, cancel_asked=self.cancel_asked(), alive=_alive)
+        if derived.state == "lost":  # it may have ended well between the two looks
+            return again if (again := Status.from_json(self._json("status.json"))).finished else derived
+        return derived
+
+    def write_status(self, status: Status) -> None:
+        """Write ``status.json``, whole or not at all."""
+        self.write_json("status.json", status.to_json())
+
+    def cancel_asked(self) -> bool:
+        """Whether somebody asked this run to stop."""
+        return self.store.exists("cancel.json")
+
+    def history(self) -> "pd.DataFrame":
+        """``history.csv``, one row per epoch; empty before the first."""
+        import pandas as pd
+
+        if not self.has("history.csv"):
+            return pd.DataFrame({"stage": [], "epoch": []})
+        return pd.read_csv(io.BytesIO(self.store.read("history.csv")))
+
+    def predictions(self) -> "pd.DataFrame":
+        """``predictions.parquet``: file, split, label, prediction, ``score:<class>``, attributes."""
+        import pandas as pd
+
+        if not self.has("predictions.parquet"):
+            state = self.status().state
+            raise NotFoundError(
+                f"Run '{self.id}' has no predictions yet (it is {state}); they are written near its end."
+            )
+        return pd.read_parquet(io.BytesIO(self.store.read("predictions.parquet")))
+
+    def log(self, lines: int | None = 200) -> str:
+        """The last lines of ``run.log``."""
+        if not self.has("run.log"):
+            return ""
+        text = self.store.read("run.log").decode(errors="replace")
+        return text if lines is None else "\n".join(text.splitlines()[-lines:])
+
+    def labels(self) -> list[str]:
+        """The classes, in the order of the model's outputs."""
+        if labels := self.record.get("labels"):
+            return list(labels)
+        raise NotFoundError(f"Run '{self.id}' has no class names yet; they are known once its data are read.")
+
+    def has(self, name: str) -> bool:
+        """Whether a file, or a folder, of that name is there."""
+        return self.store.exists(name) or any(True for _ in self.store.list(name + "/"))
+
+    def local(self, name: str) -> Path:
+        """A path on this machine for a file or folder of the run; fetched once from a remote store.
+
+        Raises ``NotFoundError`` if the run has nothing of that name.
+        """
+        if path := self.store.local_path(name):
+            if path.exists():
+                return path
+            raise NotFoundError(f"Run '{self.id}' has no '{name}' (it is {self.status().state}).")
+        return self._fetch(name)
+
+    def _fetch(self, name: str) -> Path:
+        found = [o for o in self.store.list(name) if o.key == name or o.key.startswith(name + "/")]
+        if not found:
+            raise NotFoundError(f"Run '{self.id}' has no '{name}' (it is {self.status().state}).")
+        for info in found:
+            target, mark = self._fetched / info.key, self._fetched / (info.key + ".etag")
+            if target.is_file() and mark.is_file() and mark.read_text() == info.etag:
+                continue
+            write_atomic(target, self.store.read(info.key))
+            write_atomic(mark, info.etag.encode())
+        return self._fetched / name
+
+    def put_folder(self, folder: Path, name: str, last: str | None = None) -> None:
+        """Copy a local folder into the run, ``last`` at the end so that its presence means "complete"."""
+        files = sorted((p for p in folder.rglob("*") if p.is_file()), key=lambda p: p.name == last)
+        for path in files:
+            self.store.write(f"{name}/{path.relative_to(folder).as_posix()}", path.read_bytes())
+
+    def write_json(self, name: str, value: Any) -> None:
+        """Write a JSON document of the run, atomically."""
+        text = json.dumps(value, ensure_ascii=False, indent=1, default=_plain)
+        self.store.write(name, text.encode())
+
+    def write_table(self, name: str, table: "pd.DataFrame") -> None:
+        """Write a Parquet or CSV table of the run, atomically, by the name's ending."""
+        buffer = io.BytesIO()
+        if name.endswith(".parquet"):
+            table.to_parquet(buffer, index=False)
+        else:
+            table.to_csv(buffer, index=False)
+        self.store.write(name, buffer.getvalue())
+
+    def _json(self, name: str) -> dict[str, Any]:
+        try:
+            return json.loads(self.store.read(name))
+        except json.JSONDecodeError as error:
+            raise InputError(
+                f"{name} of run '{self.id}' is not JSON ({error}); restore it or delete the run."
+            ) from None
+
+
+class Runs:
+    """All runs under one folder or bucket prefix.
+
+    Parameters
+    ----------
+    store : rooted where the run folders lie
+    cache : folder for local copies of remote runs
+    """
+
+    def __init__(self, store: Store, cache: Path):
+        self.store = store
+        self._cache = cache
+
+    def ids(self) -> list[str]:
+        """The ids, newest first; reads names only."""
+        root = self.store.local_path("run.json")  # a folder: look one level deep, not at every file of every run
+        if root is not None:
+            found = (p.parent.name for p in root.parent.glob("*/run.json")) if root.parent.is_dir() else ()
+        else:
+            keys = (o.key for o in self.store.list())
+            found = (k.split("/")[0] for k in keys if k.endswith("/run.json") and k.count("/") == 1)
+        return sorted(found, reverse=True)
+
+    def list(self) -> list[Run]:
+        """Every run, newest first; reads no record and no predictions."""
+        return [self._run(run_id) for run_id in self.ids()]
+
+    def open(self, run_id: str) -> Run:
+        """The run of that id, name, start of an id, or ``latest``.
+
+        Raises ``NotFoundError`` naming the nearest, ``InputError`` when several are meant.
+        """
+        ids = self.ids()
+        if run_id in ids:
+            return self._run(run_id)
+        if run_id == "latest" and ids:
+            return self._run(ids[0])
+        names = {i: self._run(i).name for i in ids}
+        meant = [i for i in ids if run_id and (names[i] == run_id or i.startswith(run_id))]
+        if len(meant) == 1:
+            return self._run(meant[0])
+        if meant:
+            raise InputError(f"'{run_id}' could be any of these runs: {', '.join(meant)}. Give the whole id.")
+        known = [*ids, *(n for i, n in names.items() if n != i)]
+        raise NotFoundError(f"There is no run '{run_id}'. {nearest(run_id, known)}")
+
+    def create(self, record: dict[str, Any], name: str | None = None) -> Run:
+        """Make a new run; ``record`` needs a ``kind``, its id, name and time are added."""
+        if record.get("kind") not in KINDS:
+            raise InputError(f"A run's kind is one of {', '.join(KINDS)}; got {record.get('kind')!r}.")
+        now = datetime.now(UTC)
+        run = self._run(f"{now:%Y%m%d-%H%M%S}-{secrets.token_hex(2)}")
+        full = {"id": run.id, "name": name or _default_name(record, now), "created": now.isoformat(timespec="seconds")}
+        run.write_json("run.json", {**full, **record})
+        return run
+
+    def delete(self, run: Run) -> None:
+        """Remove a run for good; ``run.json`` goes first, so that an interrupted delete leaves no half run."""
+        if run.status().state in ACTIVE:
+            raise InputError(f"Run '{run.id}' is {run.status().state}; cancel it first, then delete it.")
+        run.store.delete("run.json")
+        for info in list(run.store.list()):
+            run.store.delete(info.key)
+        if (path := run.store.local_path("run.json")) is not None:
+            _remove_empty(path.parent)
+
+    def _run(self, run_id: str) -> Run:
+        return Run(run_id, self.store.sub(run_id), self._cache / run_id)
+
+
+def open_runs(settings: "Settings") -> Runs:
+    """The runs under ``settings.runs``, a folder (made if need be) or an ``s3://`` URL."""
+    from visrec.storage.buckets import open_store
+
+    return Runs(open_store(settings.runs, settings, create=True), settings.cache / "runs")
+
+
+def rename(run: Run, name: str) -> None:
+    """Give a run another name: 1 to 80 characters on one line."""
+    if not re.fullmatch(r"[^\x00-\x1f]{1,80}", name.strip()):
+        raise InputError(f"A run's name has 1 to 80 characters on one line; got {name!r}.")
+    run.update(name=name.strip())
+
+
+def note(run: Run, text: str) -> None:
+    """Keep a remark with a run; it replaces the one before."""
+    run.update(note=text.strip())
+
+
+def write_atomic(path: Path, data: bytes) -> None:
+    """Write a local file so that readers see it whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    try:
+        temporary.write_bytes(data)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def finish(status: Status, state: str, message: str, *, now: float, error: str = "") -> Status:
+    """The last status of a run."""
+    progress = 1.0 if state == "done" else status.progress
+    return replace(status, state=state, message=message, error=error, progress=progress, finished_at=now, heartbeat=now)
+
+
+def _alive(status: Status) -> bool | None:
+    if status.pid is None or status.host != process.host():
+        return None
+    return process.same_process(status.pid, status.process_start)
+
+
+def _default_name(record: dict[str, Any], now: datetime) -> str:
+    bucket = str(record.get("bucket") or record["kind"]).rstrip("/").rpartition("/")[2]
+    return " ".join(p for p in (bucket, record.get("target"), f"{now:%m-%d %H:%M}") if p)
+
+
+def _remove_empty(folder: Path) -> None:
+    for path in sorted((p for p in folder.rglob("*") if p.is_dir()), reverse=True):
+        path.rmdir()
+    folder.rmdir()
+
+
+def _plain(value: Any) -> Any:
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    return str(value)

@@ -1,0 +1,253 @@
+"""The reporter: how a training process tells the world how far it is, and hears that it should stop.
+
+The training code calls `stage`, `advance`, `log` and `epoch`; a small thread writes the status with a heartbeat,
+so that silence means that the process is gone and not that an epoch is long. Nothing here is about models.
+"""
+
+import os
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+from visrec.errors import RunError
+from visrec.runs import process
+from visrec.runs.record import Run, finish
+from visrec.runs.status import HEARTBEAT_SECONDS, Status
+
+SHARES = {"prepare": 0.08, "features": 0.27, "head": 0.05, "fine_tune": 0.45, "predict": 0.1, "export": 0.05}
+"""Rough share of the whole that each stage takes, for one bar over all stages."""
+
+
+class Cancelled(RunError):
+    """The user asked the run to stop."""
+
+
+class Reporter:
+    """Writes ``status.json``, ``history.csv`` and ``run.log`` of one run; use it as a context.
+
+    Leaving the context writes the last status: done, cancelled, or failed with a sentence.
+
+    Parameters
+    ----------
+    run : the run to report on
+    owns_process : this process does nothing else, and may be ended by a signal
+    listen : also called with each new Status, e.g. to draw a bar in a terminal
+    explain : turns an exception into a sentence for a user
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        *,
+        owns_process: bool = False,
+        listen: Callable[[Status], None] | None = None,
+        explain: Callable[[BaseException], str] = str,
+        shares: Mapping[str, float] = SHARES,
+        heartbeat: float = HEARTBEAT_SECONDS,
+    ):
+        self.run = run
+        self.seconds: dict[str, float] = {}
+        self._listen = listen
+        self._explain = explain
+        self._shares = dict(shares)
+        self._heartbeat = heartbeat
+        self._lock = threading.RLock()
+        self._asked = threading.Event()
+        self._ended = threading.Event()
+        self._log = _Log(run)
+        self._history: list[dict[str, Any]] = []
+        self._stage_began = time.monotonic()
+        now = time.time()
+        pid, began = _this_process()
+        self.status = Status(
+            "queued", started=now, heartbeat=now, pid=pid, process_start=began, host=process.host(),
+            owns_process=owns_process, message="Starting.",
+        )  # fmt: skip
+        self._thread = threading.Thread(target=self._beat, name="visrec-heartbeat", daemon=True)
+
+    def __enter__(self) -> "Reporter":
+        self._write()
+        self._thread.start()
+        return self
+
+    def __exit__(self, kind, error, trace) -> bool:
+        self._close_stage()
+        self._ended.set()
+        self._thread.join(timeout=30)
+        state, message, fault = self._outcome(error)
+        if error is not None and state == "failed":
+            self.log("".join(traceback.format_exception(error)).rstrip())
+        self.log(message)
+        self._log.flush()
+        with self._lock:
+            self.status = finish(self.status, state, message, now=time.time(), error=fault)
+            self._write()
+        if state == "cancelled":
+            self.run.store.delete("cancel.json")
+        return False
+
+    def wait_for_turn(self, position: Callable[[], int], poll: float = 0.5) -> None:
+        """Stay queued until ``position()`` is 0."""
+        while ahead := position():
+            runs = "one run" if ahead == 1 else f"{ahead} runs"
+            self._change(position=ahead, message=f"Waits for {runs} before it; one trains at a time.")
+            self._asked.wait(poll)
+            self.check()
+        self._change(position=0, state="running", message="Its turn.")
+
+    def use_stages(self, names: list[str]) -> None:
+        """Only these stages will come; one bar over all of them is divided accordingly."""
+        self._shares = {name: self._shares.get(name, 0.1) for name in names}
+
+    def stage(self, name: str, message: str) -> None:
+        """Begin a stage; the one before ends and its seconds are kept."""
+        self._close_stage()
+        self._stage_began = time.monotonic()
+        self.log(f"[{name}] {message}")
+        self._change(
+            state="running", stage=name, stage_progress=0.0, stage_left=None, message=message,
+            progress=self._before(name),
+        )  # fmt: skip
+        self.check()
+
+    def advance(self, done: float, total: float, message: str | None = None) -> None:
+        """So much of the stage is done. Raises `Cancelled` when asked to stop."""
+        share = min(1.0, done / total) if total else 1.0
+        spent = time.monotonic() - self._stage_began
+        left = spent * (1 - share) / share if share > 0 and spent > 1 else None
+        stage = self.status.stage
+        progress = self._before(stage) + share * self._shares.get(stage, 0) / self._total()
+        changes = {"stage_progress": share, "stage_left": left, "progress": min(1.0, progress)}
+        self._change(write=False, **changes, **({"message": message} if message else {}))
+        self.check()
+
+    def log(self, line: str) -> None:
+        """Add a line, with the time, to ``run.log``."""
+        self._log.add(f"{datetime.now():%H:%M:%S} {line}")
+
+    def epoch(self, row: dict[str, Any], write: bool = True) -> None:
+        """Add a row to ``history.csv``; written at once, so that a page can draw it."""
+        self._history.append(row)
+        if write:
+            self.write_history()
+
+    def write_history(self) -> None:
+        """Write ``history.csv`` with all rows so far."""
+        import pandas as pd
+
+        self.run.write_table("history.csv", pd.DataFrame(self._history))
+
+    def restore_history(self, rows: list[dict[str, Any]]) -> None:
+        """Go on after these rows (a resumed run)."""
+        self._history = list(rows)
+
+    @property
+    def history(self) -> list[dict[str, Any]]:
+        """The rows written so far."""
+        return list(self._history)
+
+    def closed_seconds(self) -> dict[str, float]:
+        """Seconds of each stage so far, the one going on included."""
+        stage = self.status.stage
+        spent = time.monotonic() - self._stage_began
+        return {**self.seconds, stage: round(self.seconds.get(stage, 0.0) + spent, 3)} if stage else self.seconds
+
+    def ask_to_stop(self) -> None:
+        """Stop at the next step; safe to call from a signal handler."""
+        self._asked.set()
+
+    def stop(self) -> bool:
+        """Whether somebody asked this run to stop."""
+        return self._asked.is_set()
+
+    def check(self) -> None:
+        """Raise `Cancelled` when asked to stop."""
+        if self.stop():
+            raise Cancelled(f"Run '{self.run.id}' was cancelled.")
+
+    def _outcome(self, error: BaseException | None) -> tuple[str, str, str]:
+        if error is None:
+            return "done", "Done.", ""
+        if isinstance(error, Cancelled | KeyboardInterrupt) or self.stop():
+            return "cancelled", "Cancelled; what was reached is kept.", ""
+        sentence = self._explain(error)
+        return "failed", sentence, sentence
+
+    def _close_stage(self) -> None:
+        if stage := self.status.stage:
+            spent = time.monotonic() - self._stage_began
+            self.seconds[stage] = round(self.seconds.get(stage, 0.0) + spent, 3)
+
+    def _before(self, stage: str) -> float:
+        names = list(self._shares)
+        return sum(self._shares[n] for n in names[: names.index(stage)]) / self._total() if stage in names else 0.0
+
+    def _total(self) -> float:
+        return sum(self._shares.values()) or 1.0
+
+    def _change(self, write: bool = True, **values: Any) -> None:
+        with self._lock:
+            self.status = replace(self.status, **values)
+            if write:
+                self._write()
+        if self._listen:
+            self._listen(self.status)
+
+    def _write(self) -> None:
+        with self._lock:
+            self.status = replace(self.status, heartbeat=time.time())
+            self.run.write_status(self.status)
+
+    def _beat(self) -> None:
+        """Every second look for a cancel request on this machine (every heartbeat in a bucket), and give a sign."""
+        local = self.run.store.local_path("status.json") is not None
+        tick, silent = (min(1.0, self._heartbeat) if local else self._heartbeat), 0.0
+        while not self._ended.wait(tick):
+            silent += tick
+            try:
+                if self.run.cancel_asked():
+                    self._asked.set()
+                if silent >= self._heartbeat or local:
+                    self._write()
+                    self._log.flush()
+                    silent = 0.0
+            except Exception as error:  # a store that hiccups must not silence the heartbeat for good
+                print(f"visrec: could not write the status of run {self.run.id}: {error}", file=sys.stderr)
+
+
+class _Log:
+    """``run.log``: appended on this machine; uploaded anew, when it grew, for a run in a bucket."""
+
+    def __init__(self, run: Run):
+        self._run = run
+        self._lock = threading.Lock()
+        self._path = run.store.local_path("run.log")
+        self._lines: list[str] = []
+        self._dirty = False
+        if self._path is None and run.has("run.log"):
+            self._lines = run.log(None).splitlines()
+
+    def add(self, line: str) -> None:
+        with self._lock:
+            if self._path is not None:
+                with self._path.open("a", encoding="utf-8") as file:
+                    file.write(line + "\n")
+                return
+            self._lines.append(line)
+            self._dirty = True
+
+    def flush(self) -> None:
+        with self._lock:
+            if not self._dirty:
+                return
+            text, self._dirty = "\n".join(self._lines) + "\n", False
+        self._run.store.write("run.log", text.encode())
+
+
+def _this_process() -> tuple[int, float | None]:
+    return os.getpid(), process.started_at(os.getpid())
