@@ -37,7 +37,7 @@ def s3_bucket(s3_settings) -> str:
 
 @pytest.fixture
 def scripted_server():
-    """A server whose answers a test writes: give it ``answer(method, path) -> (status, headers, body)``, get its URL."""
+    """A server that answers by a test's ``answer(method, path) -> (status, headers, body)``; gives its URL."""
     import threading
     from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 

@@ -1,8 +1,8 @@
 """The bulk reader: one GET by the client that is fastest at many small objects, behind the same store.
 
 That is obstore (Rust's object_store): several times boto3's rate at a fraction of its processor time. It cannot spell
-every key, gives up in outages and believes wrong bytes; so it only fetches, `visrec.storage.s3` verifies and tries again,
-and keys it cannot spell go through boto3.
+every key, gives up in outages and believes wrong bytes; so it only fetches, `visrec.storage.s3` verifies and tries
+again, and keys it cannot spell go through boto3.
 """
 
 import functools

@@ -4,8 +4,8 @@ boto3 lists, writes and reads single objects; many objects are read by `visrec.s
 one loop of get, read, verify and retry: a body that is cut, stalls or arrives with other bytes than the store listed is
 read again.
 
-Reference for the settings: measurements against a Ceph RADOS Gateway with planted faults; botocore retries nothing after
-the headers, and its default retry quota loses objects in short outages.
+Reference for the settings: measurements against a Ceph RADOS Gateway with planted faults; botocore retries nothing
+after the headers, and its default retry quota loses objects in short outages.
 """
 
 import functools
