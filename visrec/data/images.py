@@ -15,6 +15,7 @@ from visrec.errors import InputError
 MAX_PIXELS = 50_000_000
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff")
 FITS = ("stretch", "crop", "pad")
+MAGIC = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"RIFF", b"II*\0", b"MM\0*")
 WHITE = (255, 255, 255)
 
 
@@ -80,9 +81,12 @@ def read_header(data: bytes) -> Image.Image:
     except Image.DecompressionBombError as error:
         raise BadImage("decompression_bomb", f"The image is too large to decode safely ({_reason(error)}).") from error
     except UnidentifiedImageError as error:
+        if data.startswith(MAGIC):
+            raise BadImage("unreadable", "The image's header is damaged or cut off.") from error
         raise BadImage("non_image", _not_an_image(data)) from error
     except (OSError, SyntaxError, ValueError, EOFError, TypeError) as error:
-        raise BadImage("unreadable", f"The image cannot be read ({_reason(error)}).") from error
+        kind = "truncated" if "trunc" in str(error).lower() else "unreadable"
+        raise BadImage(kind, f"The image cannot be read, it is damaged or cut off ({_reason(error)}).") from error
     width, height = image.size
     if width * height > MAX_PIXELS:
         raise BadImage(

@@ -24,6 +24,7 @@ from visrec.storage.base import ObjectInfo, Store
 from visrec.storage.parallel import results
 
 VERSION = 1  # of the decoder: raise it when the same bytes give other pixels
+UNREAD = "unread"  # the store failed to give it; worth another try, unlike an image that is broken
 SPARE_BYTES = 200_000_000
 STALE_SECONDS = 3 * 24 * 3600
 Progress = Callable[[int, int], None]
@@ -96,10 +97,10 @@ def prepare(
     key = fingerprint(tags, size, fit)
     root = Path(cache_dir) / "prepared"
     folder = root / key
-    if not (folder / "recipe.json").is_file():
+    if not _reusable(folder, store):
         root.mkdir(parents=True, exist_ok=True)
         with folder_lock(root / f".{key}.lock", stop):
-            if not (folder / "recipe.json").is_file():  # another process may have made it while we waited
+            if not _reusable(folder, store):  # another process may have made it while we waited
                 recipe = {"store": store.url, "size": size, "fit": fit, "version": VERSION, "images": len(files)}
                 _make(store, tags, folder, recipe, progress, stop, threads)
         _remove_stale(root)
@@ -150,14 +151,32 @@ def _make(store, tags, folder: Path, recipe: dict, progress, stop, threads) -> N
             _decode_rest(journal, store, tags, recipe, progress, stop, threads)
             facts = journal.finish()
         facts.to_parquet(partial / "samples.parquet", index=False)
-        recipe = {**recipe, "fingerprint": folder.name, "bad": int((facts["status"] != "ok").sum())}
+        unread = list(facts["file"][facts["status"] == UNREAD])
+        recipe = {**recipe, "fingerprint": folder.name, "bad": int((facts["status"] != "ok").sum()), "unread": unread}
         (partial / "recipe.json").write_text(json.dumps(recipe, indent=1))
         (partial / FACTS).unlink()
-        partial.rename(folder)
+        _put_in_place(partial, folder)
     except OutsideError:
         raise
     except OSError as error:
         raise OutsideError(f"The prepared data set could not be written to {partial}: {error}.") from error
+
+
+def _reusable(folder: Path, store: Store) -> bool:
+    """Whether the data set is there, and no image that the store failed to give can be had by now."""
+    try:
+        unread = json.loads((folder / "recipe.json").read_text())["unread"]
+    except (OSError, ValueError, KeyError):
+        return False
+    return not any(isinstance(data, bytes) for _, data in store.read_many(unread))
+
+
+def _put_in_place(partial: Path, folder: Path) -> None:
+    old = folder.parent / f".partial-{folder.name}-old"
+    if folder.exists():  # it lacked images that the store gives now
+        folder.rename(old)
+    partial.rename(folder)
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def _decode_rest(journal, store, tags, recipe, progress, stop, threads) -> None:
@@ -195,7 +214,7 @@ def _decoder(size: int, fit: str):
     def work(item: tuple[str, bytes | Exception]) -> tuple[np.ndarray | None, dict]:
         _, data = item
         if isinstance(data, Exception):
-            return None, _facts(None, 0, 0, "missing_file" if isinstance(data, InputError) else "unreadable")
+            return None, _facts(None, 0, 0, "missing_file" if isinstance(data, InputError) else UNREAD)
         sha = hashlib.sha256(data).hexdigest()
         width = height = 0
         try:
