@@ -96,7 +96,7 @@ def against_rest(table: CellTable, question: Question) -> pd.DataFrame:
 def _rest_frame(rate: str, share: Shares, drawn: np.ndarray, names, table: CellTable, question: Question):
     x, n = share.x, share.n
     seen, rest = ratio(x, n), ratio(x.sum() - x, n.sum() - n)
-    boot_x, boot_n = _drawn_share(rate, drawn)
+    boot_x, boot_n = drawn_share(rate, drawn)
     boot = ratio(boot_x, boot_n)
     boot_rest = ratio(boot_x.sum(1, keepdims=True) - boot_x, boot_n.sum(1, keepdims=True) - boot_n)
     null_x = chance.redraw_shares(x, n, question.replicates, chance.generator(question.seed, *table.by, rate)).T
@@ -124,11 +124,12 @@ def _rest_frame(rate: str, share: Shares, drawn: np.ndarray, names, table: CellT
             "ratio_high": ratio_high,
             "p": np.where(few, np.nan, p),
             "too_few": few,
-        }  # fmt: skip
+        }
     )
 
 
-def _drawn_share(rate: str, drawn: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def drawn_share(rate: str, drawn: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Numerator and denominator of a rate in redrawn counts (..., 5) as TN, FP, FN, TP, absent: each (...)."""
     if rate == "missing":
         return drawn[..., 4], drawn.sum(axis=-1)
     top, base = PARTS[rate]

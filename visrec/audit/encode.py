@@ -4,6 +4,7 @@
 kept in natural order (``3-9`` before ``10-19``), with ``unknown`` last.
 """
 
+import itertools
 import re
 from collections.abc import Sequence
 
@@ -82,7 +83,7 @@ def bin_names(edges: Sequence[float]) -> list[str]:
     ['below 0', '0 to <3', '3 to <10', '10 and more']
     """
     text = [f"{e:g}" for e in edges]
-    inner = [f"{a} to <{b}" for a, b in zip(text, text[1:], strict=False)]
+    inner = [f"{a} to <{b}" for a, b in itertools.pairwise(text)]
     return [f"below {text[0]}", *inner, f"{text[-1]} and more"]
 
 
@@ -110,7 +111,7 @@ def parse_bins(text: str) -> tuple[str, list[float] | int]:
             f"The bins '{text}' cannot be read; expected ATTRIBUTE=EDGE,EDGE,... in rising order, such as "
             "age=0,3,10,20, or ATTRIBUTE=q4 for four groups of equal size."
         ) from None
-    if any(b <= a for a, b in zip(edges, edges[1:], strict=False)):
+    if any(b <= a for a, b in itertools.pairwise(edges)):
         raise InputError(f"The edges in '{text}' must rise.")
     return name.strip(), edges
 

@@ -6,16 +6,30 @@ in all three, to the last digit.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 import pandas as pd
 
-from visrec.audit import chance, differences, gaps, intervals, pairs, rates
-from visrec.audit.cells import CORRECT, CellTable, outcome_index
-from visrec.audit.cube import Cube, parse_where
+from visrec.audit import (
+    aif360_table,
+    chance,
+    differences,
+    document,
+    gaps,
+    intervals,
+    pairs,
+    planner,
+    rates,
+    scores,
+    subset_scan,
+    variance,
+)
+from visrec.audit.cells import CORRECT, CellTable, binary_counts, outcome_index
+from visrec.audit.cube import Cube, parse_where, value_codes
 from visrec.audit.gaps import Question
+from visrec.audit.metric_text import gap_sentence
 from visrec.audit.predictions import Predictions
 from visrec.errors import InputError
 
@@ -62,6 +76,19 @@ class Audit:
         """Rows audited, with or without a prediction."""
         return self.cube.rows
 
+    def frame(self, by: Sequence[str]) -> pd.DataFrame:
+        """Rates of the cells of any crossing of attributes, as in `cells`; () is everything as one cell."""
+        by = tuple(by)
+        if by == self.by:
+            return self.cells
+        if not by:
+            return self.overall
+        return (
+            self.marginals[by[0]]
+            if by[1:] == () and by[0] in self.by
+            else cell_frame(self.cube.table(by), self.question)
+        )
+
     @cached_property
     def overall(self) -> pd.DataFrame:
         """All rows as one cell; columns as in `cells`."""
@@ -102,6 +129,101 @@ class Audit:
     def differences(self) -> pd.DataFrame:
         """Each cell against the rest; see `visrec.audit.differences.against_rest`."""
         return differences.against_rest(self.table, self.question)
+
+    @cached_property
+    def aif360(self) -> pd.DataFrame:
+        """AIF360's metrics for the privileged group against the rest; see `visrec.audit.aif360_table`.
+
+        The first call imports AIF360 (seconds).
+        """
+        split = self.split(self.privileged_cells)
+        return aif360_table.metric_table(split, self.question)
+
+    @cached_property
+    def aif360_groups(self) -> pd.DataFrame:
+        """AIF360's comparisons of each group with the rest: one row per group, one column per metric.
+
+        The groups are the values of each attribute of the crossing alone, then the crossing's cells.
+        """
+        return aif360_table.each_against_rest(self.tables, self.question)
+
+    @cached_property
+    def privileged_cells(self) -> np.ndarray:
+        """Which cells of the crossing form the reference group: bool (cells,)."""
+        keep = np.ones(self.table.size, dtype=bool)
+        for name, wanted in self.privileged.items():
+            column = self.by.index(name)
+            keep &= np.array([key[column] in wanted for key in self.table.keys])
+        return keep
+
+    def split(self, privileged: np.ndarray) -> "aif360_table.Split":
+        """The crossing's cells in two groups; ``privileged`` is bool (cells,)."""
+        _, codes = self.cube.keys(self.by)
+        codes = codes if self.by else np.zeros((self.table.size, 1), dtype=np.int32)
+        counts = binary_counts(self.table, self.question.outcome, self.question.missing)
+        return aif360_table.Split(codes, counts, privileged, self._scored(), self.by)
+
+    def _scored(self) -> "aif360_table.Scored | None":
+        place = outcome_index(self.labels, self.question.outcome)
+        if place is None or not self.predictions.has_scores or self.question.missing == "wrong":
+            return None
+        sums = self.cube.score_sums(self.by)[..., place]
+        counts, bin_sums = scores.histogram(self._spread_to_cells(self.scores()))
+        return aif360_table.Scored(aif360_table.binary_sums(sums, place), counts, bin_sums)
+
+    def _spread_to_cells(self, found: "scores.CellScores") -> "scores.CellScores":
+        """The same scores numbered as the table's cells (a cell without any prediction has no scores)."""
+        place = {key: i for i, key in enumerate(self.table.keys)}
+        return replace(found, keys=self.table.keys, cell=np.array([place[k] for k in found.keys])[found.cell])
+
+    def scores(self, by: Sequence[str] | None = None) -> "scores.CellScores":
+        """The outcome's scores by cell, for `visrec.audit.scores`: ROC, AUC, calibration.
+
+        Raises
+        ------
+        InputError
+            Without scores, or for the outcome ``correct``.
+        """
+        by = self.by if by is None else tuple(by)
+        return scores.cell_scores(self.predictions, by, self.question.outcome, self.where)
+
+    @cached_property
+    def auc(self) -> pd.DataFrame:
+        """AUC of each cell with its interval."""
+        return scores.auc_table(self.scores())
+
+    @cached_property
+    def calibration(self) -> pd.DataFrame:
+        """Calibration of each cell; see `visrec.audit.scores.calibration_table`."""
+        return scores.calibration_table(self.scores())
+
+    @cached_property
+    def planner(self) -> pd.DataFrame:
+        """What each cell could show today, and what it would take; see `visrec.audit.planner.plan`."""
+        return planner.plan(self.table, self.question)
+
+    @cached_property
+    def spread(self) -> pd.DataFrame:
+        """Between-group variance of each rate, corrected for chance; see `visrec.audit.variance`."""
+        return variance.spread_table(self.table, self.question)
+
+    @cached_property
+    def ranking(self) -> pd.DataFrame:
+        """Cells ranked by shrunken rates; see `visrec.audit.variance.ranking`."""
+        return variance.ranking(self.table, self.question)
+
+    @cached_property
+    def subset(self) -> "subset_scan.Scan":
+        """The worst subgroup found without being told where to look; see `visrec.audit.subset_scan`."""
+        return subset_scan.scan(self.cube, self.question)
+
+    def sentences(self) -> list[str]:
+        """What may be said of each gap of the crossing, in words."""
+        return [gap_sentence(row, self.by, self.question.min_count) for row in self.gaps.to_dict("records")]
+
+    def to_json(self, aif360: bool = True) -> dict:
+        """The document of `visrec audit --json`; see `visrec.audit.document`."""
+        return document.build(self, aif360)
 
     def confusion(self, by: Sequence[str] | None = None) -> dict[tuple[str, ...], np.ndarray]:
         """The confusion matrix of each cell: int64 (k, k), rows = label, columns = prediction.
@@ -164,10 +286,10 @@ def audit(
     outcome_index(predictions.labels, outcome)
     filters = _filters(where, known)
     question = Question(outcome, missing, min_count, seed, replicates)
-    result = Audit(predictions, by, question, filters, _filters(privileged, known))
+    result = Audit(predictions, by, question, filters, {})
     if not result.cube.count.size:
         raise InputError(f"No row of {predictions.name} passes the filters {_filter_text(filters)}.")
-    return result
+    return replace(result, privileged=_privileged(result, _filters(privileged, known)))
 
 
 def cell_frame(table: CellTable, question: Question) -> pd.DataFrame:
@@ -205,3 +327,18 @@ def _filters(given, known: Sequence[str]) -> dict[str, list[str]]:
 
 def _filter_text(filters: Mapping[str, Sequence[str]]) -> str:
     return " and ".join(f"{name} = {' or '.join(values)}" for name, values in filters.items())
+
+
+def _privileged(result: Audit, given: dict[str, list[str]]) -> dict[str, list[str]]:
+    """The reference group: as given, else the most frequent value of the first attribute."""
+    for name, wanted in given.items():
+        if name not in result.by:
+            raise InputError(
+                f"The privileged group names '{name}', but the audit is by {', '.join(result.by) or 'nothing'}; "
+                f"add it to --by, or choose a group among those."
+            )
+        value_codes(result.predictions.attributes[result.cube.attribute(name)], wanted)
+    if given or not result.by:
+        return given
+    table = result.cube.table(result.by[:1])
+    return {result.by[0]: [table.keys[int(np.argmax(table.predicted))][0]]}

@@ -296,7 +296,7 @@ def _made(table, reader, cube, rows, binned, notes) -> Predictions:
         reader.skips.total,
         reader.skips.other_splits,
         skipped,
-        tuple([*notes, *reader.notes]),
+        (*notes, *reader.notes),
     )
 
 

@@ -1,0 +1,244 @@
+"""AIF360 itself, run on counted cells as weighted rows.
+
+AIF360 honours `instance_weights` in all but its entropy family, so that a few hundred counted cells give the same
+values as a million rows, in milliseconds. It is imported here only, when first needed, with TensorFlow hidden (which
+it would load for one algorithm that no audit uses), and its module-level memory is emptied after every use.
+"""
+
+import contextlib
+import importlib.abc
+import logging
+import sys
+import threading
+import types
+from collections.abc import Iterator
+
+import numpy as np
+
+from visrec.audit.formulas import ALIASES, COMPARED, GENERALIZED, GROUP_RATES
+from visrec.errors import MissingPackageError
+
+NUMBERS = (
+    "num_instances", "num_positives", "num_negatives", "num_pred_positives", "num_pred_negatives",
+    "num_true_positives", "num_false_positives", "num_true_negatives", "num_false_negatives",
+)  # fmt: skip
+GENERALIZED_NUMBERS = (
+    "num_generalized_true_positives", "num_generalized_false_positives",
+    "num_generalized_true_negatives", "num_generalized_false_negatives",
+)  # fmt: skip
+COMPOSED = (
+    "average_odds_difference", "average_abs_odds_difference", "average_predictive_value_difference",
+    "equalized_odds_difference",
+)  # fmt: skip
+DIFFERENTIAL = (
+    "smoothed_empirical_differential_fairness",
+    "labels_smoothed_empirical_differential_fairness",
+    "differential_fairness_bias_amplification",
+)
+ENTROPY = tuple(
+    f"{scope}{name}"
+    for scope in ("", "between_group_", "between_all_groups_")
+    for name in ("generalized_entropy_index", "theil_index", "coefficient_of_variation")
+)
+LEFT_OUT = {
+    "consistency": "compares an image with its nearest neighbours in feature space; predictions have no features",
+    "rich_subgroup": "fits a regression over rows; the subset scan answers the same question on counts",
+    "binary_confusion_matrix": "not a number: shown as num_true_positives and its siblings",
+    "generalized_binary_confusion_matrix": "not a number: shown as num_generalized_true_positives and its siblings",
+    "performance_measures": "not a number: each of its rates is shown",
+}
+"""AIF360's public metrics that are not shown, and why."""
+
+_LOCK = threading.RLock()
+
+
+def library() -> types.SimpleNamespace:
+    """AIF360's classes, imported on first use without TensorFlow.
+
+    Raises
+    ------
+    MissingPackageError
+        If aif360 is not installed.
+    """
+    with _LOCK, _Hidden("tensorflow"), _quiet():
+        try:
+            from aif360.datasets import BinaryLabelDataset
+            from aif360.metrics import BinaryLabelDatasetMetric, ClassificationMetric
+        except ImportError as error:
+            raise MissingPackageError(
+                f"AIF360 cannot be imported ({error}). Install it with `pip install -r requirements.txt`; "
+                "rates, gaps and verdicts work without it."
+            ) from None
+        return types.SimpleNamespace(
+            BinaryLabelDataset=BinaryLabelDataset,
+            BinaryLabelDatasetMetric=BinaryLabelDatasetMetric,
+            ClassificationMetric=ClassificationMetric,
+        )
+
+
+def split_metrics(
+    codes: np.ndarray,
+    privileged: np.ndarray,
+    counts: np.ndarray,
+    score_sums: np.ndarray | None = None,
+) -> dict[str, dict[str, float]]:
+    """Every scalar metric that honours weights, for one split, by AIF360 itself.
+
+    Parameters
+    ----------
+    codes : int, shape (cells, d)
+        Attribute codes of each cell, d >= 1.
+    privileged : bool, shape (cells,)
+    counts : int, shape (cells, 4) as TN, FP, FN, TP
+    score_sums : float, shape (cells, 4), sum of the outcome's score over those rows, or None
+
+    Returns
+    -------
+    dict: metric -> {"value", and "unprivileged", "privileged" where AIF360 gives a value per group}
+        As AIF360 says it, its 0 and 1 for empty groups included; see `visrec.audit.aif360_table` for the masking.
+    """
+    with _LOCK, np.errstate(all="ignore"):
+        metric, predicted = _metrics(codes, privileged, counts, score_sums)
+        try:
+            return _values(
+                metric, predicted, both=privileged.any() and not privileged.all(), scored=score_sums is not None
+            )
+        finally:
+            forget()
+
+
+def forget() -> None:
+    """Empty AIF360's memory of metric values, which otherwise lives and grows as long as the process."""
+    for cache in _memories():
+        cache.clear()
+
+
+def remembered() -> int:
+    """Number of values AIF360 holds in memory."""
+    return sum(len(cache) for cache in _memories())
+
+
+def _memories() -> Iterator[dict]:
+    found = library()
+    classes = {*found.BinaryLabelDatasetMetric.__mro__, *found.ClassificationMetric.__mro__}
+    for owner in classes:
+        for function in vars(owner).values():
+            code = getattr(function, "__code__", None)
+            if code is not None and "cache" in code.co_freevars:
+                yield function.__closure__[code.co_freevars.index("cache")].cell_contents
+
+
+def _metrics(codes, privileged, counts, score_sums):
+    """A ClassificationMetric on weighted cells, and a BinaryLabelDatasetMetric on what was predicted."""
+    import pandas as pd
+
+    found = library()
+    depth = codes.shape[1]
+    names = [f"a{i}" for i in range(depth)]
+    place, kind = np.nonzero(counts)
+    frame = pd.DataFrame(codes[place].astype(float), columns=names)
+    label, prediction = (kind >= 2).astype(float), (kind % 2).astype(float)
+    truth = found.BinaryLabelDataset(
+        df=frame.assign(label=label, weight=counts[place, kind].astype(float)),
+        label_names=["label"],
+        protected_attribute_names=names,
+        instance_weights_name="weight",
+    )
+    answer = truth.copy(deepcopy=True)
+    answer.labels = prediction[:, None]
+    scored = prediction if score_sums is None else score_sums[place, kind] / counts[place, kind]
+    answer.scores = scored[:, None]
+    groups = {
+        "privileged_groups": _conditions(codes[privileged], names),
+        "unprivileged_groups": _conditions(codes[~privileged], names),
+    }
+    predicted = truth.copy(deepcopy=True)
+    predicted.labels = prediction[:, None]
+    return found.ClassificationMetric(truth, answer, **groups), found.BinaryLabelDatasetMetric(predicted, **groups)
+
+
+def _conditions(codes: np.ndarray, names: list[str]) -> list[dict]:
+    """The groups as AIF360 wants them; a product of values is written as such only where it is one cell each."""
+    return [dict(zip(names, map(float, row), strict=True)) for row in codes.tolist()]
+
+
+def _values(metric, predicted, both: bool, scored: bool) -> dict[str, dict[str, float]]:
+    truth = type(predicted)  # the labels' own metrics live in the base class
+    values: dict[str, dict[str, float]] = {}
+    per_group = [
+        *GROUP_RATES,
+        *NUMBERS,
+        *(a for a in ALIASES if a in ("power", "precision", "recall", "sensitivity", "specificity")),
+    ]
+    per_group += [*GENERALIZED, *GENERALIZED_NUMBERS] if scored else []
+    for name in per_group:
+        function = getattr(metric, name)
+        values[name] = {"value": float(function())}
+        if both:
+            values[name] |= {
+                "unprivileged": float(function(privileged=False)),
+                "privileged": float(function(privileged=True)),
+            }
+    if both:
+        compared = [
+            n
+            for n in (*COMPARED, *COMPOSED, "mean_difference", "equal_opportunity_difference")
+            if not n.startswith("labels_")
+        ]
+        compared += ["generalized_equalized_odds_difference"] if scored else []
+        values |= {name: {"value": float(getattr(metric, name)())} for name in compared}
+        for name in ("statistical_parity_difference", "disparate_impact"):
+            values[f"labels_{name}"] = {"value": _base(metric, truth, name)}
+        values["labels_mean_difference"] = values["labels_statistical_parity_difference"]
+    if len(np.unique(metric.dataset.protected_attributes, axis=0)) > 1:
+        values["smoothed_empirical_differential_fairness"] = {
+            "value": float(predicted.smoothed_empirical_differential_fairness())
+        }
+        values["labels_smoothed_empirical_differential_fairness"] = {
+            "value": float(metric.smoothed_empirical_differential_fairness())
+        }
+        values["differential_fairness_bias_amplification"] = {
+            "value": float(metric.differential_fairness_bias_amplification())
+        }
+    return values
+
+
+def _base(metric, owner, name: str) -> float:
+    return float(getattr(owner, name)(metric))
+
+
+class _Hidden(importlib.abc.MetaPathFinder):
+    """Makes a library look absent to one thread for a moment; others may import it meanwhile."""
+
+    def __init__(self, name: str):
+        self.name, self.thread = name, threading.get_ident()
+
+    def find_spec(self, fullname, path=None, target=None):
+        """Refuse the hidden library, and nothing else."""
+        if fullname.partition(".")[0] == self.name and threading.get_ident() == self.thread:
+            raise ModuleNotFoundError(f"{fullname} is hidden while AIF360 is imported", name=fullname)
+
+    def __enter__(self):
+        if self.name not in sys.modules:
+            sys.meta_path.insert(0, self)
+
+    def __exit__(self, *_):
+        if self in sys.meta_path:
+            sys.meta_path.remove(self)
+
+
+@contextlib.contextmanager
+def _quiet():
+    """Keep AIF360's import from logging what it does without, and from configuring the root logger."""
+    root, level = logging.getLogger(), logging.root.manager.disable
+    silent = logging.NullHandler()
+    root.addHandler(silent)
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(level)
+        root.removeHandler(silent)
+
+
+__all__ = ["LEFT_OUT", "forget", "library", "remembered", "split_metrics"]
