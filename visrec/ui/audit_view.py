@@ -1,0 +1,208 @@
+"""The audit of the view: counted once, asked again and again; and the small pieces that the Trust pages share.
+
+Reading and counting a table takes seconds at a million rows, any question to the counts milliseconds. So the counted
+predictions of a run are kept, and so is each audit that was asked for: a slicer that changes reads nothing again.
+"""
+
+from collections.abc import Sequence
+
+import pandas as pd
+import plotly.graph_objects as go
+import streamlit as st
+
+from visrec.errors import InputError
+from visrec.ui import cached, state, widgets, wording
+
+BY = "by"
+"""Query parameter, and widget key, of the attributes that split a page into cells."""
+
+TARGET_GAP = 0.05
+"""The gap that the planner plans for: what `Audit.planner` takes when nobody asks for another."""
+
+
+def rate_name(rate: str) -> str:
+    """A rate in running text, spelled out.
+
+    >>> rate_name("tpr"), rate_name("f1"), rate_name("selection_rate")
+    ('true positive rate', 'F1', 'selection rate')
+    """
+    from visrec.audit.metric_text import RATE_TEXT
+
+    title = RATE_TEXT[rate].title if rate in RATE_TEXT else rate.replace("_", " ")
+    return title if title[1:2].isdigit() else title[:1].lower() + title[1:]
+
+
+def rate_meaning(rate: str) -> str:
+    """What a rate says, in one sentence for a reader without statistics.
+
+    >>> rate_meaning("accuracy")
+    'Of all images, how many are answered rightly.'
+    """
+    from visrec.audit.metric_text import RATE_TEXT
+
+    return RATE_TEXT[rate].plain if rate in RATE_TEXT else ""
+
+
+def counted(view: "state.View"):
+    """The counted predictions of the view's split (`visrec.audit.predictions.Predictions`); shared, never changed."""
+    return _counted(cached.settings().runs, view.run.id, view.split, view.attributes, view.labels)
+
+
+@st.cache_resource(max_entries=6, show_spinner="Counting the predictions")
+def _counted(url: str, run_id: str, split: str, attributes: tuple[str, ...], labels: tuple[str, ...]):
+    from visrec.audit.predictions import load_predictions
+
+    return load_predictions(
+        cached.predictions(run_id), split=split or None, attributes=list(attributes), labels=list(labels)
+    )
+
+
+def audit_of(view: "state.View", by: Sequence[str], *, outcome: str | None = None, privileged: str | None = None):
+    """The audit of the view (`visrec.audit.engine.Audit`) over a crossing; kept, since it computes lazily.
+
+    Parameters
+    ----------
+    by : attributes to cross
+    outcome : the view's own when None
+    privileged : reference group as written on the command line, ``race=White``
+    """
+    where = tuple((name, tuple(values)) for name, values in sorted(view.where.items()))
+    return _audit(
+        cached.settings().runs, view.run.id, view.split, view.attributes, view.labels,
+        tuple(by), outcome or view.outcome, privileged, where, view.min_count,
+    )  # fmt: skip
+
+
+@st.cache_resource(max_entries=64, show_spinner=False)
+def _audit(url, run_id, split, attributes, labels, by, outcome, privileged, where, min_count):
+    from visrec.audit.engine import audit
+
+    predictions = _counted(url, run_id, split, attributes, labels)
+    return audit(
+        predictions,
+        by=by,
+        outcome=outcome,
+        privileged=privileged,
+        where={name: list(values) for name, values in where},
+        min_count=min_count,
+    )
+
+
+def choose_by(view: "state.View", *, most: int, label: str = "Split by") -> tuple[str, ...]:
+    """Let the visitor choose the attributes that make cells; kept in the URL as ``by``.
+
+    Raises
+    ------
+    InputError
+        If the predictions have no attribute at all, in a sentence that says what to do.
+    """
+    if not view.attributes:
+        raise InputError(
+            "These predictions have no attribute, so there are no groups to compare. Import the table again with a "
+            "column such as race or age, or train on a bucket that has one."
+        )
+    if BY in st.session_state:  # another run, or a page that allows fewer
+        st.session_state[BY] = [name for name in st.session_state[BY] if name in view.attributes][:most]
+    before = [name for name in st.session_state.get("_by") or () if name in view.attributes][:most]
+    chosen = st.multiselect(
+        label,
+        view.attributes,
+        default=None if BY in st.session_state else before or list(default_by(view))[:most],
+        key=BY,
+        bind="query-params",
+        max_selections=most,
+        format_func=wording.nice,
+        help=f"Up to {most} attributes; each combination of their values is one group.",
+    )
+    st.session_state["_by"] = chosen
+    return tuple(chosen) or (view.attributes[0],)
+
+
+def default_by(view: "state.View") -> tuple[str, ...]:
+    """What a page is split by before anybody chose: what the run was told to watch, at most two."""
+    named = [name for name in cached.run(view.run.id).record.get("by") or () if name in view.attributes]
+    return tuple(named or view.attributes)[:2]
+
+
+def show_chart(figure: go.Figure, summary: str, *, key: str, **options):
+    """Draw a chart in the page's theme, with a sentence that says what it shows for those who cannot see it."""
+    event = st.plotly_chart(
+        figure, theme="streamlit", width="stretch", key=key, config={"displayModeBar": False}, **options
+    )
+    st.caption(summary)
+    return event
+
+
+def numbers(frame: pd.DataFrame, name: str, *, rates: Sequence[str] = (), **options) -> None:
+    """A chart's numbers as a table and a CSV: rounded on screen to three digits, whole in the download."""
+    config = {c: st.column_config.NumberColumn(c, format="%.3f") for c in rates if c in frame}
+    widgets.table(frame, name, column_config={**config, **options.pop("column_config", {})}, **options)
+
+
+def show_skipped(view: "state.View", predictions) -> None:
+    """Rows that are in no figure, with why; nothing is drawn when there are none."""
+    told = [(s.reason, s.count, s.examples) for s in predictions.skipped]
+    record = cached.run(view.run.id).record
+    told += [(s["reason"], s["count"], s["examples"]) for s in record.get("skipped") or ()]
+    if not told:
+        return
+    total = sum(count for _, count, _ in told)
+    with st.expander(f"{wording.count(total, 'row')} left out", icon=":material/rule:"):
+        for reason, count, examples in told:
+            shown = ", ".join(widgets.escape(e) for e in examples[:5])
+            st.markdown(f"- {count:,} × {widgets.escape(reason)}" + (f": {shown}" if shown else ""))
+
+
+def rate_frame(cells: pd.DataFrame, by: Sequence[str], rate: str) -> pd.DataFrame:
+    """One rate of a cell table as a chart draws it: ``cell``, ``value``, ``low``, ``high``, ``n``, ``small``.
+
+    A cell is small for a rate when the rows the rate rests on are fewer than the minimum; the count of a rate is that
+    of its own denominator. ``cells`` carries the minimum count in ``attrs["min_count"]``.
+    """
+    n = cells[f"{rate}_n"].astype("int64")
+    names = [" · ".join(map(str, key)) for key in cells[list(by)].itertuples(index=False)] if len(by) else ["all"]
+    return pd.DataFrame(
+        {
+            "cell": names,
+            "value": cells[rate].astype(float),
+            "low": cells[f"{rate}_low"].astype(float),
+            "high": cells[f"{rate}_high"].astype(float),
+            "n": n,
+            "small": (n < max(cells.attrs.get("min_count", 1), 1)) | cells[rate].isna(),
+        }
+    )
+
+
+def cells_of(audit, by: Sequence[str] | None = None) -> pd.DataFrame:
+    """The cells of the audit's crossing, or of one of its attributes, marked with the minimum count."""
+    frame = audit.cells if by is None or tuple(by) == tuple(audit.by) else audit.marginals[by[0]]
+    frame = frame.copy(deep=False)
+    frame.attrs["min_count"] = audit.question.min_count
+    return frame
+
+
+def with_interval(value: float, low: float, high: float) -> str:
+    """A rate with half its interval's width, as a headline says it.
+
+    >>> with_interval(0.878, 0.866, 0.89)
+    '0.878 ±0.012'
+    """
+    text = wording.number(value)
+    return text if text == "unknown" else f"{text} ±{(high - low) / 2:.3f}"
+
+
+def links(pages: Sequence[str]) -> None:
+    """Where to go from here, with the run and the slice kept."""
+    from visrec.ui import frame, navigation
+
+    words = {
+        "overview": ("Overview", ":material/dashboard:"),
+        "confusion": ("See the matrices", ":material/grid_on:"),
+        "fairness": ("See the metrics", ":material/balance:"),
+        "explain": ("Explain single answers", ":material/center_focus_strong:"),
+    }
+    with st.container(horizontal=True):
+        for page in pages:
+            label, icon = words[page]
+            if navigation.exists(page) and st.button(label, icon=icon, key=f"link_{page}"):
+                frame.go(page)
