@@ -105,9 +105,8 @@ def test_list_of_labels_is_compared_with_their_use(tmp_path):
 def test_names_with_folders_spaces_and_unicode_are_keys(tmp_path):
     """Object names as they come."""
     keys = ["a/b c.jpg", "ü 1.png", "x+y.jpg"]
-    labels, problems = read(
-        bucket(tmp_path, {k: [{"label": "cd"[n % 2]}] for n, k in enumerate(keys)}, labels=["c", "d"])
-    )
+    annotations = {key: [{"label": "cd"[n % 2]}] for n, key in enumerate(keys)}
+    labels, problems = read(bucket(tmp_path, annotations, labels=["c", "d"]))
 
     assert set(keys) == set(labels)
     assert {} == problems
@@ -137,7 +136,7 @@ def test_what_is_not_version_one_is_refused_with_advice(tmp_path, text):
     store = bucket(tmp_path, CATS)
     store.write("_annotations.json", text)
 
-    with pytest.raises(InputError, match="export|expected"):
+    with pytest.raises(InputError, match=r"export|expected"):
         read(store)
 
 

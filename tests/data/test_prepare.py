@@ -40,17 +40,17 @@ class Counting(FolderStore):
         return super().read(key)
 
 
-@pytest.fixture()
+@pytest.fixture
 def bucket(tmp_path):
     return make_tiny_bucket(tmp_path / "bucket", 30)
 
 
-@pytest.fixture()
+@pytest.fixture
 def samples(bucket):
     return assign_splits(read_bucket(FolderStore(bucket)))
 
 
-@pytest.fixture()
+@pytest.fixture
 def cache(tmp_path):
     return tmp_path / "cache"
 

@@ -46,9 +46,9 @@ class Condition:
 
 
 PLANTED = (
-    Condition({"race": "Southeast Asian"}, "under_exposure", 5.0, 0.8),
-    Condition({"age": "more than 70"}, "blur", 5.0, 0.8),
-    Condition({"race": "White", "age": "20-29"}, "noise", 110.0, 0.9),
+    Condition({"race": "Southeast Asian"}, "under_exposure", 4.2, 0.85),
+    Condition({"age": "more than 70"}, "blur", 5.5, 0.85),
+    Condition({"race": "White", "age": "20-29"}, "noise", 100.0, 0.9),
 )
 """Where the demo's photos are worse; nothing else distinguishes the cells but their size."""
 

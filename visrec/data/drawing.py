@@ -73,7 +73,7 @@ def avatar(rng: np.random.Generator, smiling: bool, size: int = 128) -> Image.Im
     """A drawn head and shoulders, RGB, ``size`` x ``size``."""
     skin, hair, clothes, ground = (_pick(rng, table) for table in (SKINS, HAIRS, CLOTHES, GROUNDS))
     pen = Pen(size, ground)
-    x, y, s = 0.5 + rng.normal(0, 0.02), 0.47 + rng.normal(0, 0.015), rng.uniform(0.9, 1.08)
+    x, y, s = 0.5 + rng.normal(0, 0.02), 0.52 + rng.normal(0, 0.015), rng.uniform(1.2, 1.4)
     style = rng.integers(6)
     _backdrop(pen, rng, ground)
     if style in (1, 2):
@@ -81,7 +81,7 @@ def avatar(rng: np.random.Generator, smiling: bool, size: int = 128) -> Image.Im
     _shoulders(pen, rng, x, y, s, skin, clothes)
     _head(pen, x, y, s, skin)
     _hair(pen, rng, x, y, s, hair, style)
-    _eyes(pen, rng, x, y, s, hair)
+    _eyes(pen, rng, x, y, s, hair, smiling)
     _nose(pen, x, y, s, skin)
     _mouth(pen, rng, x, y, s, skin, smiling)
     _extras(pen, rng, x, y, s, hair)
@@ -112,6 +112,10 @@ def _pick(rng: np.random.Generator, table) -> tuple[int, int, int]:
 
 def _tone(colour: tuple[int, int, int], by: int) -> tuple[int, int, int]:
     return tuple(int(min(255, max(0, c + by))) for c in colour)
+
+
+def _mix(colour, other, share: float) -> tuple[int, int, int]:
+    return tuple(round(a * (1 - share) + b * share) for a, b in zip(colour, other, strict=True))
 
 
 def _backdrop(pen: Pen, rng: np.random.Generator, ground) -> None:
@@ -163,12 +167,13 @@ def _hair(pen, rng, x, y, s, hair, style: int) -> None:
         pen.chord(x - side * 0.06 * s, y - 0.11 * s, 0.17 * s, 0.15 * s, 190, 340, hair)
 
 
-def _eyes(pen, rng, x, y, s, hair) -> None:
-    dark, lift = (40, 32, 30), rng.uniform(-0.012, 0.012)
+def _eyes(pen, rng, x, y, s, hair, smiling: bool) -> None:
+    dark, lift = (40, 32, 30), rng.uniform(-0.012, 0.012) + 0.006 * smiling
+    open_by = rng.uniform(0.018, 0.024) if smiling else rng.uniform(0.021, 0.027)
     for side in (-1, 1):
         ex, ey = x + side * 0.085 * s, y - 0.03 * s
-        pen.ellipse(ex, ey, 0.034 * s, 0.024 * s, (250, 250, 248))
-        pen.ellipse(ex + 0.004 * s, ey, 0.017 * s, 0.019 * s, dark)
+        pen.ellipse(ex, ey, 0.034 * s, open_by * s, (250, 250, 248))
+        pen.ellipse(ex + 0.004 * s, ey, 0.017 * s, min(0.019, open_by) * s, dark)
         pen.ellipse(ex + 0.009 * s, ey - 0.007 * s, 0.006 * s, 0.006 * s, (255, 255, 255))
         brow = y - 0.085 * s - lift
         pen.line(
@@ -183,13 +188,16 @@ def _nose(pen, x, y, s, skin) -> None:
 
 def _mouth(pen, rng, x, y, s, skin, smiling: bool) -> None:
     lip = (176, 74, 72) if sum(skin) > 330 else (150, 66, 66)
-    my, width = y + 0.125 * s, rng.uniform(0.062, 0.085) * s
+    my, width = y + 0.125 * s, rng.uniform(0.07, 0.09) * s
     if not smiling:
         bend = rng.normal(-0.002, 0.004) * s
-        points = [(x - width, my), (x, my + bend), (x + width, my)]
-        pen.line(points, lip, rng.uniform(0.012, 0.02))
+        points = [(x - 0.85 * width, my), (x, my + bend), (x + 0.85 * width, my)]
+        pen.line(points, lip, rng.uniform(0.016, 0.028))
         return
-    depth = rng.uniform(0.03, 0.055) * s
+    depth = rng.uniform(0.04, 0.06) * s
+    if rng.random() < 0.6:
+        for side in (-1, 1):
+            pen.ellipse(x + side * 0.125 * s, y + 0.065 * s, 0.038 * s, 0.026 * s, _mix(skin, (226, 110, 100), 0.35))
     if rng.random() < 0.55:
         pen.chord(x, my - 0.015 * s, width * 1.15, depth * 1.35, 0, 180, _tone(lip, -40))
         pen.chord(x, my - 0.013 * s, width * 1.0, depth * 0.7, 0, 180, (250, 248, 244))
