@@ -5,7 +5,7 @@ import streamlit as st
 from visrec.ui import audit_view, confusion_view, frame, wording
 
 view = frame.open_page("Confusion matrices", "Where do the errors go?", needs="predictions")
-split, show = st.columns([2, 1], vertical_alignment="bottom")
+split, show = st.columns(2, vertical_alignment="bottom")
 with split:
     by = audit_view.choose_by(view, most=2)
 with show:

@@ -16,6 +16,9 @@ from visrec.ui import cached, state, widgets, wording
 BY = "by"
 """Query parameter, and widget key, of the attributes that split a page into cells."""
 
+TEXT_COLOURS = {"light": "#1D2A2F", "dark": "#E6EDEF"}
+"""``textColor`` of `.streamlit/config.toml`: Streamlit draws a chart's words in a grey below 4.5:1 on white."""
+
 TARGET_GAP = 0.05
 """The gap that the planner plans for: what `Audit.planner` takes when nobody asks for another."""
 
@@ -57,14 +60,14 @@ def _counted(url: str, run_id: str, split: str, attributes: tuple[str, ...], lab
     )
 
 
-def audit_of(view: "state.View", by: Sequence[str], *, outcome: str | None = None, privileged: str | None = None):
+def audit_of(view: "state.View", by: Sequence[str], *, outcome: str | None = None, privileged: tuple = ()):
     """The audit of the view (`visrec.audit.engine.Audit`) over a crossing; kept, since it computes lazily.
 
     Parameters
     ----------
     by : attributes to cross
     outcome : the view's own when None
-    privileged : reference group as written on the command line, ``race=White``
+    privileged : reference group as ((attribute, (value, ...)), ...); empty takes the most frequent
     """
     where = tuple((name, tuple(values)) for name, values in sorted(view.where.items()))
     return _audit(
@@ -82,7 +85,7 @@ def _audit(url, run_id, split, attributes, labels, by, outcome, privileged, wher
         predictions,
         by=by,
         outcome=outcome,
-        privileged=privileged,
+        privileged={name: list(values) for name, values in privileged} or None,
         where={name: list(values) for name, values in where},
         min_count=min_count,
     )
@@ -111,7 +114,6 @@ def choose_by(view: "state.View", *, most: int, label: str = "Split by") -> tupl
         key=BY,
         bind="query-params",
         max_selections=most,
-        format_func=wording.nice,
         help=f"Up to {most} attributes; each combination of their values is one group.",
     )
     st.session_state["_by"] = chosen
@@ -126,17 +128,43 @@ def default_by(view: "state.View") -> tuple[str, ...]:
 
 def show_chart(figure: go.Figure, summary: str, *, key: str, **options):
     """Draw a chart in the page's theme, with a sentence that says what it shows for those who cannot see it."""
-    event = st.plotly_chart(
-        figure, theme="streamlit", width="stretch", key=key, config={"displayModeBar": False}, **options
-    )
+    event = draw(figure, key=key, **options)
     st.caption(summary)
     return event
 
 
+def draw(figure: go.Figure, *, key: str, **options):
+    """Draw a chart in the page's theme; its words in the theme's own text colour, which is readable on both."""
+    ink = TEXT_COLOURS.get(st.context.theme.type or "")
+    if ink:
+        figure.update_layout(font={"color": ink})
+        for axes in (figure.update_xaxes, figure.update_yaxes):
+            axes(tickfont={"color": ink}, title={"font": {"color": ink}})
+    return st.plotly_chart(
+        figure, theme="streamlit", width="stretch", key=key, config={"displayModeBar": False}, **options
+    )
+
+
 def numbers(frame: pd.DataFrame, name: str, *, rates: Sequence[str] = (), **options) -> None:
     """A chart's numbers as a table and a CSV: rounded on screen to three digits, whole in the download."""
-    config = {c: st.column_config.NumberColumn(c, format="%.3f") for c in rates if c in frame}
+    config = {c: st.column_config.NumberColumn(column_title(c), format="%.3f") for c in rates if c in frame}
+    config |= {c: column_title(c) for c in frame.columns if c not in config}
     widgets.table(frame, name, column_config={**config, **options.pop("column_config", {})}, **options)
+
+
+def column_title(column: str) -> str:
+    """A column's heading for people; the download keeps the name.
+
+    >>> column_title("tpr_low"), column_title("null_high"), column_title("p_holm"), column_title("race")
+    ('true positive rate, low', 'chance, high', 'p (Holm)', 'race')
+    """
+    known = {"p_holm": "p (Holm)", "n": "n", "absent": "no answer", "enough": "enough images", "excess": "above chance"}
+    if column in known:
+        return known[column]
+    stem, _, end = column.rpartition("_")
+    if end in ("low", "high", "mean", "n", "value") and stem:
+        return f"{'chance' if stem == 'null' else rate_name(stem)}, {end}"
+    return rate_name(column)
 
 
 def show_skipped(view: "state.View", predictions) -> None:

@@ -17,7 +17,7 @@ LINE = 0.14
 """How far below its row's middle an interval lies, in rows; the words stand above."""
 
 SMALL_TOO = "too few images"
-LONG = 26
+LONG = 31
 """Letters of a name beside which the numbers no longer fit on a telephone; then they take a line of their own."""
 
 VERDICT_LOOK = {
@@ -44,13 +44,13 @@ def cell_dots(
     table = table.reset_index(drop=True)
     known = table[~table["small"].astype(bool)]
     frame = known if len(known) else table
-    low, high = charts.span([*frame["low"], overall], [*frame["high"], overall], floor=0.0, ceiling=1.0)
+    low, high = charts.span([*frame["low"], overall], [*frame["high"], overall], floor=-0.01, ceiling=1.01)
     tall = bool((table["cell"].str.len() > LONG).any())
     figure = _rows(len(table), (low, high), title, ROW + 14 * tall)
     _hatched_bars(figure, table, low, high)
     _intervals(figure, table)
     for i, row in table.iterrows():
-        _row_text(figure, i, row["cell"], _numbers(row, digits), raised=tall)
+        _row_text(figure, i, row["cell"], _numbers(row, digits), two_lines=tall)
     if np.isfinite(overall):
         _reference(figure, overall, f"{reference} {charts.rate_text(overall, digits)}", len(table))
     return figure
@@ -65,16 +65,19 @@ def _numbers(row: pd.Series, digits: int) -> str:
 
 
 def _rows(count: int, limits: tuple[float, float], title: str, height: int = ROW) -> go.Figure:
-    figure = charts.blank(max(count, 1) * height + 64, margin={"l": 6, "r": 6, "t": 26, "b": 38})
-    figure.update_xaxes(range=limits, title={"text": title, "font": {"size": 12}}, nticks=6, tickfont={"size": 12})
+    figure = charts.blank(max(count, 1) * height + 72, margin={"l": 6, "r": 6, "t": 26, "b": 46})
+    figure.update_xaxes(
+        range=limits, title={"text": title, "font": {"size": 12}, "standoff": 8}, nticks=6, tickfont={"size": 12}
+    )
     figure.update_yaxes(range=[count - 0.45, -0.65], visible=False)
     return figure
 
 
-def _row_text(figure: go.Figure, row: int, left: str, right: str, *, raised: bool = False) -> None:
+def _row_text(figure: go.Figure, row: int, left: str, right: str, *, two_lines: bool = False) -> None:
     place = {"xref": "paper", "y": row - 0.14, "yanchor": "bottom"}
-    charts.note(figure, charts.escape(left), x=0, xanchor="left", yshift=15 * raised, **place)
-    charts.note(figure, right, x=1, xanchor="right", **place)
+    charts.note(figure, charts.escape(left), x=0, xanchor="left", yshift=15 * two_lines, **place)
+    end, anchor = (0, "left") if two_lines else (1, "right")
+    charts.note(figure, right, x=end, xanchor=anchor, **place)
 
 
 def _hatched_bars(figure: go.Figure, table: pd.DataFrame, floor: float, ceiling: float) -> None:

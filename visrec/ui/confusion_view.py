@@ -149,13 +149,13 @@ def draw_grid(matrices: Matrices, by: Sequence[str], show: str) -> None:
         f".st-key-confusion_scroll > div {{ min-width: {width}px; }}</style>"
     )
     with st.container(key="confusion_scroll"):
-        event = audit_view.show_chart(
+        event = audit_view.draw(
             charts_confusion.small_multiples(matrices, show, selected=_open_square(matrices)),
-            _grid_summary(matrices, by, show),
             key="confusion_grid",
             on_select="rerun",
             selection_mode="points",
         )
+    st.caption(_grid_summary(matrices, by, show))
     _take_click(matrices, event, "confusion_grid")
 
 

@@ -156,18 +156,24 @@ def ranked(audit, rate: str, *, most: int | None = 10) -> pd.DataFrame:
     ``most`` keeps that many known and a third as many unknown ones; None keeps all.
     """
     frame = audit_view.rate_frame(audit_view.cells_of(audit), audit.by, rate)
-    known = frame[~frame["small"]].sort_values(["value", "n"], kind="stable")
+    known = _in_order(audit, rate, frame[~frame["small"]])
     unknown = frame[frame["small"]].sort_values("n", ascending=False, kind="stable")
     if most is not None:
         known, unknown = known.head(most), unknown.head(max(1, most // 3))
     return pd.concat([known, unknown], ignore_index=True)
 
 
+def _in_order(audit, rate: str, known: pd.DataFrame) -> pd.DataFrame:
+    """From the worst up, by rates shrunken towards the mean: a small group does not lead by luck alone."""
+    ranks = audit.ranking[audit.ranking["rate"] == rate].set_index("cell")["rank"]
+    return known.iloc[ranks.reindex(known["cell"]).argsort(kind="stable").to_numpy()]
+
+
 def worst_slices(audit, rate: str, most: int = 3) -> list[dict[str, list[str]]]:
     """The lowest known groups, as filters for a gallery."""
     frame = audit_view.rate_frame(audit_view.cells_of(audit), audit.by, rate)
     keys = audit.cells[list(audit.by)]
-    order = frame[~frame["small"]].sort_values(["value", "n"], kind="stable").index[:most]
+    order = _in_order(audit, rate, frame[~frame["small"]]).index[:most]
     return [{name: [str(keys.loc[i, name])] for name in audit.by} for i in order]
 
 
@@ -207,7 +213,10 @@ def draw_ranking(audit, rate: str) -> None:
     shown = ranked(audit, rate, most=None if everything else 10)
     overall = float(audit.overall.iloc[0][rate])
     unknown = int(shown["small"].sum())
-    summary = f"{len(shown):,} of {wording.count(total, 'group')}, from the lowest up; dot and 95 % interval."
+    summary = (
+        f"{len(shown):,} of {wording.count(total, 'group')}, the lowest first (small groups count for less in the "
+        "order); dot and 95 % interval."
+    )
     if unknown:
         summary += f" Hatched: fewer than {audit.question.min_count} images, so unknown."
     name = audit_view.rate_name(rate)
