@@ -107,10 +107,32 @@ def test_grad_cam_refuses_another_ending():
     """It says what the network ends in and what to ask for instead."""
     import keras
 
-    model = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Flatten(), keras.layers.Dense(2)])
+    layers = [keras.layers.GlobalMaxPooling2D(), keras.layers.Dense(2)]
+    model = keras.Sequential([keras.Input((8, 8, 3)), *layers])
 
-    with pytest.raises(InputError, match=r"ends in .*Flatten, Dense.*integrated_gradients or occlusion"):
+    with pytest.raises(InputError, match=r"ends in GlobalMaxPooling2D, Dense.*integrated_gradients or occlusion"):
         grad_cam(model, np.zeros((8, 8, 3), np.uint8), 0)
+
+
+def test_grad_cam_follows_several_branches():
+    """A head on an averaged and on a flattened branch, as ours may be: the map still sums to the logit."""
+    import keras
+
+    random = np.random.default_rng(0)
+    inputs = keras.Input((SIZE, SIZE, 3))
+    fine = keras.layers.Conv2D(4, 4, strides=4, activation="relu")(inputs)
+    coarse = keras.layers.Conv2D(5, 2, strides=2, activation="relu")(fine)
+    flat = keras.layers.Flatten()(keras.layers.AveragePooling2D(2)(fine))
+    both = keras.layers.Concatenate()([keras.layers.GlobalAveragePooling2D()(coarse), flat])
+    model = keras.Model(inputs, keras.layers.Dense(3, activation="softmax")(both))
+    model.set_weights([random.normal(0, 0.05, w.shape) for w in model.get_weights()])
+    image = drawn_image(SIZE, 5)
+    answer = np.log(np.asarray(model(image[None].astype(np.float32)))[0].astype(float))
+
+    sums = np.array([grad_cam(model, image, label).values.sum() for label in range(3)])
+
+    logits = sums + np.asarray(model.layers[-1].bias)
+    np.testing.assert_allclose(np.diff(logits), np.diff(answer), rtol=0.05, atol=0.02)
 
 
 def test_superpixel_occlusion_is_the_drop_of_each():

@@ -31,6 +31,7 @@ def register(commands) -> None:
 def explain_one(args, settings) -> dict:
     """Explain one image; the result has the keys of the design plus the class, the seed and each step's seconds."""
     from visrec.explain.badge import judge
+    from visrec.explain.document import to_document
     from visrec.explain.lime_image import explain_image
 
     predictor = open_model(args.run, settings)
@@ -48,33 +49,7 @@ def explain_one(args, settings) -> dict:
     badge = None if args.no_badge else judge(image, predictor, found, progress=bar("judging"))
     if args.output:
         write_overlay(args, image, found)
-    return report(found, predictor.labels, badge) | {"engine": predictor.engine, "overlay": args.output}
-
-
-def report(found, labels: list[str], badge=None) -> dict:
-    """An explanation as plain values, the same for the command line and for a page's download.
-
-    ``weights[i]`` belongs to the pixels where ``segments`` is ``i``; ``seconds`` is LIME alone.
-    """
-    return {
-        "prediction": labels[int(found.prediction.argmax())],
-        "scores": dict(zip(labels, found.prediction.tolist(), strict=True)),
-        "class": labels[found.label],
-        "segments": found.segments.tolist(),
-        "weights": found.weights[found.label].tolist(),
-        "weights_by_class": dict(zip(labels, found.weights.tolist(), strict=True)),
-        "intercept": float(found.intercept[found.label]),
-        "local_prediction": float(found.local_prediction[found.label]),
-        "r2": dict(zip(labels, found.r2.tolist(), strict=True)),
-        "badge": None if badge is None else badge.to_json(),
-        "samples": found.samples,
-        "seed": found.seed,
-        "segmenter": found.segmenter,
-        "fill": found.fill,
-        "seconds": sum(found.seconds.values()),
-        "seconds_by_step": dict(found.seconds),
-        "badge_seconds": None if badge is None else badge.seconds,
-    }
+    return to_document(found, predictor.labels, badge) | {"engine": predictor.engine, "overlay": args.output}
 
 
 def open_model(name: str, settings):

@@ -122,11 +122,11 @@ def occlusion(
 
 
 def grad_cam(model: "keras.Model", image: np.ndarray, label: int) -> Attribution:
-    """Grad-CAM of a network that ends in global average pooling and one dense layer, as MobileNetV2 does.
+    """Grad-CAM of a network whose last feature maps reach the classes linearly, as MobileNetV2's do.
 
-    For such a network the gradient of a class's logit with respect to the feature maps is the dense layer's kernel
-    divided by the map's area, so Grad-CAM is a weighted sum of feature maps: a forward pass, and the same on every
-    Keras backend.
+    When only averaging, flattening and one dense layer come after the feature maps, the gradient of a class's logit is
+    the dense layer's kernel, so Grad-CAM is a weighted sum of feature maps: one forward pass, the same on every Keras
+    backend.
 
     Parameters
     ----------
@@ -146,21 +146,25 @@ def grad_cam(model: "keras.Model", image: np.ndarray, label: int) -> Attribution
 
     References
     ----------
-    Selvaraju et al. (2017), https://arxiv.org/abs/1610.02391; Zhou et al. (2016) for the closed form. The maps are
-    coarse (7 x 7 at 224 px), so an edge of the heat is not an edge of what was seen.
+    Selvaraju et al. (2017), https://arxiv.org/abs/1610.02391; with a kernel per place it is HiResCAM, Draelos and Carin
+    (2020), https://arxiv.org/abs/2011.08891. The maps are coarse (7 x 7 at 224 px), so an edge of the heat is not an
+    edge of what was seen.
     """
     import keras
 
     check_image(image)
     started = time.perf_counter()
-    pooling, dense = _head(model)
-    features = keras.Model(model.inputs, pooling.input)
-    maps = np.asarray(features([image[None].astype(np.float32)], training=False))[0].astype(np.float64)
-    kernel = np.asarray(dense.kernel, np.float64)
-    if kernel.shape[1] == 1:  # a lone sigmoid: its logit speaks for class 1 and against class 0
-        kernel = np.concatenate([-kernel, kernel], axis=1) / 2
-    coarse = maps @ kernel[:, label] / (maps.shape[0] * maps.shape[1])
-    return Attribution(_stretch_smoothly(coarse, image.shape[:2]), label, "grad_cam", time.perf_counter() - started)
+    parts = _linear_end(model)
+    features = keras.Model(model.inputs, [maps for maps, _ in parts])
+    found = features([image[None].astype(np.float32)], training=False)
+    found = found if isinstance(found, list | tuple) else [found]
+    values = np.zeros(image.shape[:2])
+    for maps, (_, kernel) in zip(found, parts, strict=True):
+        if kernel.shape[-1] == 1:  # a lone sigmoid: its logit speaks for class 1 and against class 0
+            kernel = np.concatenate([-kernel, kernel], axis=-1) / 2
+        coarse = (np.asarray(maps, np.float64)[0] * kernel[..., label]).sum(axis=-1)
+        values += _stretch_smoothly(coarse, image.shape[:2])
+    return Attribution(values, label, "grad_cam", time.perf_counter() - started)
 
 
 def integrated_gradients(
@@ -222,21 +226,46 @@ class _Composer:
     compose: Callable[[np.ndarray], np.ndarray]
 
 
-def _head(model: "keras.Model"):
-    """The pooling and the dense layer that a network ends in, whatever dropout lies between."""
+def _linear_end(model: "keras.Model") -> list[tuple]:
+    """The feature maps that a dense head reads, each with what a class makes of it.
+
+    Returns
+    -------
+    list of (Keras tensor (n, h, w, c), float64 kernel (h or 1, w or 1, c, k))
+    """
     import keras
 
-    pooling = [i for i, layer in enumerate(model.layers) if isinstance(layer, keras.layers.GlobalAveragePooling2D)]
-    after = model.layers[pooling[-1] + 1 :] if pooling else []
-    passive = (keras.layers.Dropout, keras.layers.Activation, keras.layers.Softmax)
-    dense = [layer for layer in after if isinstance(layer, keras.layers.Dense)]
-    if len(dense) != 1 or any(not isinstance(layer, (keras.layers.Dense, *passive)) for layer in after):
-        raise InputError(
-            "Grad-CAM here needs a network that ends in global average pooling and one dense layer; "
-            f"this one ends in {', '.join(type(layer).__name__ for layer in model.layers[-3:])}. "
-            "Ask for integrated_gradients or occlusion instead."
-        )
-    return model.layers[pooling[-1]], dense[0]
+    dense = [layer for layer in model.layers if isinstance(layer, keras.layers.Dense)]
+    if not dense or len(dense) > 1:
+        raise InputError(_other_ending(model))
+    return _followed(model, dense[0].input, np.asarray(dense[0].kernel, np.float64))
+
+
+def _followed(model, tensor, kernel: np.ndarray) -> list[tuple]:
+    """Go from a head's input back to feature maps, through layers that only move or average values."""
+    import keras
+
+    layer = tensor._keras_history.operation
+    if isinstance(layer, keras.layers.Dropout):
+        return _followed(model, layer.input, kernel)
+    if isinstance(layer, keras.layers.Concatenate):
+        ends = np.cumsum([part.shape[-1] for part in layer.input])[:-1]
+        pieces = np.split(kernel, ends)
+        return [found for p, k in zip(layer.input, pieces, strict=True) for found in _followed(model, p, k)]
+    if isinstance(layer, keras.layers.GlobalAveragePooling2D):
+        height, width = layer.input.shape[1:3]
+        return [(layer.input, kernel[None, None] / (height * width))]
+    if isinstance(layer, keras.layers.Flatten) and len(layer.input.shape) == 4:
+        return [(layer.input, kernel.reshape(*layer.input.shape[1:], -1))]
+    raise InputError(_other_ending(model))
+
+
+def _other_ending(model) -> str:
+    return (
+        "Grad-CAM here needs a network whose feature maps reach one dense layer through averaging or flattening only; "
+        f"this one ends in {', '.join(type(layer).__name__ for layer in model.layers[-3:])}. "
+        "Ask for integrated_gradients or occlusion instead."
+    )
 
 
 def _slopes(model: "keras.Model", images: np.ndarray, label: int) -> np.ndarray:
