@@ -15,6 +15,11 @@ def register(commands) -> None:
     inspect = commands.add_parser("inspect", help="what is in a bucket, and what is wrong with it")
     inspect.add_argument("bucket", metavar="BUCKET", help="name, path or s3://bucket/prefix")
     inspect.add_argument("--layout", help="read it as this layout instead of the one found")
+    inspect.add_argument("--target", help="column to predict (default: the bucket's own)")
+    inspect.add_argument("--by", help="attributes to watch, separated by commas (default: the bucket's own)")
+    inspect.add_argument(
+        "--decide", metavar="KIND=CHOICE", action="append", default=[], help="settle a problem; is kept"
+    )
     inspect.set_defaults(call=inspect_bucket, show=_show_inspection)
 
 
@@ -43,12 +48,26 @@ def show_buckets(args, settings) -> list[dict]:
 
 
 def inspect_bucket(args, settings) -> dict:
-    """Read a bucket's labels and say what is wrong."""
-    from visrec.data.layouts import read_bucket
-    from visrec.data.summary import summarise
+    """Read a bucket's labels, look at its images and say what is wrong."""
+    from visrec.cli.bar import Bar
+    from visrec.data.decisions import parse_decisions, save_decisions
+    from visrec.data.doctor import inspect
     from visrec.storage.buckets import open_bucket
 
-    return summarise(read_bucket(open_bucket(args.bucket, settings), layout=args.layout))
+    decided = parse_decisions(args.decide)
+    store = open_bucket(args.bucket, settings)
+    if decided:
+        save_decisions(settings.cache, store.url, decided)
+    with Bar("Looking at the images") as bar:
+        inspection = inspect(
+            store,
+            layout=args.layout,
+            target=args.target,
+            by=args.by.split(",") if args.by else None,
+            cache_dir=settings.cache,
+            progress=bar,
+        )
+    return inspection.to_json()
 
 
 def _show_demo(result: dict) -> None:
@@ -81,3 +100,5 @@ def _show_inspection(result: dict) -> None:
         print(f"\n{found['severity']}: {found['kind']} ({found['count']:,})\n  {found['advice']}")
         for example in found["examples"]:
             print(f"    {example}")
+        if found["choices"]:
+            print(f"    --decide {found['kind']}=" + "|".join(found["choices"]))

@@ -188,13 +188,13 @@ def _nose(pen, x, y, s, skin) -> None:
 
 def _mouth(pen, rng, x, y, s, skin, smiling: bool) -> None:
     lip = (176, 74, 72) if sum(skin) > 330 else (150, 66, 66)
-    my, width = y + 0.125 * s, rng.uniform(0.07, 0.09) * s
+    my, width = y + 0.125 * s, rng.uniform(0.085, 0.105) * s
     if not smiling:
         bend = rng.normal(-0.002, 0.004) * s
-        points = [(x - 0.85 * width, my), (x, my + bend), (x + 0.85 * width, my)]
+        points = [(x - 0.75 * width, my), (x, my + bend), (x + 0.75 * width, my)]
         pen.line(points, lip, rng.uniform(0.016, 0.028))
         return
-    depth = rng.uniform(0.04, 0.06) * s
+    depth = rng.uniform(0.05, 0.072) * s
     if rng.random() < 0.6:
         for side in (-1, 1):
             pen.ellipse(x + side * 0.125 * s, y + 0.065 * s, 0.038 * s, 0.026 * s, _mix(skin, (226, 110, 100), 0.35))

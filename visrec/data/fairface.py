@@ -30,6 +30,7 @@ GENDERS = ("Male", "Female")
 RACES = ("White", "Black", "East Asian", "Southeast Asian", "Indian", "Middle Eastern", "Latino_Hispanic")
 MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 OLDEST = {"70+", ">70", ">=70", "70 +", "more than 70", "over 70", "70 or more", "70 and over", "70-"}
+REPAIR = ["repair", "keep"]
 KNOWN = {"age": AGES, "gender": GENDERS, "race": RACES, "service_test": ("True", "False")}
 
 
@@ -56,7 +57,7 @@ def read(source: Source) -> BucketTable:
         missing += absent
         problems += found
     samples = pd.concat(tables, ignore_index=True)
-    samples, damage, repairs = repair(samples)
+    samples, damage, repairs = repair(samples, source.decision)
     problems += damage
     samples["split"], found = normalise_splits(samples["split"])
     problems += found
@@ -72,8 +73,13 @@ def read(source: Source) -> BucketTable:
     )  # fmt: skip
 
 
-def repair(samples: pd.DataFrame) -> tuple[pd.DataFrame, list[Problem], list[str]]:
+def repair(samples: pd.DataFrame, decide=lambda kind, choices: choices[0]) -> tuple[pd.DataFrame, list, list[str]]:
     """Bring ages, genders, races and service_test to FairFace's own spelling.
+
+    Parameters
+    ----------
+    samples : columns as they came, text
+    decide : kind, choices -> the choice in force; ``keep`` leaves that kind of damage as it is
 
     Returns
     -------
@@ -93,7 +99,6 @@ def repair(samples: pd.DataFrame) -> tuple[pd.DataFrame, list[Problem], list[str
         values = samples[column].dropna().unique()
         mended = {value: canonical(value, column) for value in values}
         changed = {old: new for old, new in mended.items() if old != new}
-        samples[column] = samples[column].map(mended).astype("str")
         excel = {old: new for old, new in changed.items() if column == "age" and un_excel(old) in known}
         alias = {old: new for old, new in changed.items() if old not in excel}
         for kind, part, why in (
@@ -102,8 +107,13 @@ def repair(samples: pd.DataFrame) -> tuple[pd.DataFrame, list[Problem], list[str
         ):
             if part:
                 shown = [f"{column}: {old} -> {new}" for old, new in sorted(part.items())]
-                problems.append(problem(kind, "info", shown, f"Repaired on reading: {why}. The bucket is not changed."))
-                repairs += [f"{kind}: {line}" for line in shown]
+                mend = decide(kind, REPAIR) == "repair"
+                done = "Repaired on reading" if mend else "Kept, as decided"
+                problems.append(problem(kind, "info", shown, f"{done}: {why}. The bucket is not changed.", REPAIR))
+                if mend:
+                    samples[column] = samples[column].replace(part)
+                    repairs += [f"{kind}: {line}" for line in shown]
+        samples[column] = samples[column].astype("str")
         strange = sorted(set(samples[column].dropna()) - set(known))
         if strange and column != "service_test":
             advice = f"FairFace knows {', '.join(known)} for {column}; these values are kept as they are."

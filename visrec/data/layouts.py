@@ -10,7 +10,8 @@ from collections.abc import Mapping
 
 from visrec.data import class_folders, cloud_annotations, fairface, label_table
 from visrec.data.problems import Problem, sort_problems
-from visrec.data.table import BucketTable, Source
+from visrec.data.spelling import merge_spellings
+from visrec.data.table import BucketTable, Source, choose_columns
 from visrec.errors import InputError, NotFoundError, nearest
 from visrec.storage.base import Store
 
@@ -43,7 +44,7 @@ def read_bucket(store: Store, *, layout: str | None = None, decisions: Mapping[s
     name = layout or source.description.get("layout") or detect(source)
     if name not in LAYOUTS:
         raise InputError(f"The layout '{name}' is not known. {nearest(name, LAYOUTS)}")
-    table = LAYOUTS[name].read(source)
+    table = _spelled(LAYOUTS[name].read(source), source)
     if table.samples.empty:
         raise InputError(
             f"No image in {store.url} has a label (read as {name}: {len(source.images):,} images). "
@@ -83,6 +84,24 @@ def detect(source: Source) -> str:
         f"{source.store.url} has {len(source.objects):,} objects, {len(source.images):,} of them images, and nothing "
         "that labels them. Expected FairFace label files (fairface_label_train.csv), a CSV with a 'file' column, "
         "Cloud Annotations' _annotations.json, or one folder per class; a visrec.toml can describe anything else."
+    )
+
+
+def _spelled(table: BucketTable, source: Source) -> BucketTable:
+    """The table with careless spellings merged; FairFace's own columns have been seen to by its reader."""
+    columns = [c for c in table.attributes if not (table.layout == "fairface" and c in fairface.KNOWN)]
+    samples, problems, repairs = merge_spellings(table.samples, columns, table.target, source.decision)
+    if not problems:
+        return table
+    targets, attributes = choose_columns(samples)
+    targets = [c for c in table.targets if c in targets]
+    return dataclasses.replace(
+        table,
+        samples=samples,
+        targets=targets,
+        attributes=[c for c in table.attributes if c in attributes],
+        problems=[*table.problems, *problems],
+        repairs=[*table.repairs, *repairs],
     )
 
 

@@ -19,6 +19,7 @@ import pandas as pd
 
 from visrec.data.images import FITS, BadImage, decode, read_header
 from visrec.data.journal import FACTS, Journal, folder_lock
+from visrec.data.processors import processors
 from visrec.errors import InputError, OutsideError, RunError
 from visrec.storage.base import ObjectInfo, Store
 from visrec.storage.parallel import results
@@ -187,7 +188,7 @@ def _decode_rest(journal, store, tags, recipe, progress, stop, threads) -> None:
         progress(done, total)
     work = _decoder(recipe["size"], recipe["fit"])
     reads = _fatal_checked(store.read_many(left, stop))
-    for (file, _), outcome in results(work, reads, threads=threads or _processors(), stop=stop):
+    for (file, _), outcome in results(work, reads, threads=threads or processors(), stop=stop):
         if isinstance(outcome, Exception):
             raise outcome
         pixels, facts = outcome
@@ -284,9 +285,3 @@ def _remove_stale(root: Path) -> None:
             continue
         if old:
             shutil.rmtree(partial, ignore_errors=True)
-
-
-def _processors() -> int:
-    import os
-
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

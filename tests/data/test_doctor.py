@@ -1,0 +1,134 @@
+"""Tests for visrec.data.doctor: every planted fault is named, none is invented, the bucket is left alone."""
+
+import json
+import time
+
+import pytest
+
+from visrec.cli import run
+from visrec.data.doctor import inspect
+from visrec.data.problems import SEVERITIES
+from visrec.errors import RunError
+from visrec.storage.folder import FolderStore
+
+
+@pytest.fixture(scope="module")
+def faulty(faulty_bucket):
+    return inspect(faulty_bucket[0]), faulty_bucket[1]
+
+
+def test_every_planted_fault_is_named_with_an_example(faulty):
+    """At least 25 kinds, each with the object or value it was planted in."""
+    inspection, planted = faulty
+    found = {p.kind: p for p in inspection.problems}
+
+    assert len(planted) >= 25
+    assert set(planted) <= set(found), set(planted) - set(found)
+    for kind, example in planted.items():
+        assert any(example in shown for shown in found[kind].examples), (kind, found[kind].examples)
+
+
+def test_no_fault_is_invented(faulty):
+    """What is named was planted."""
+    inspection, planted = faulty
+
+    assert set(planted) == {p.kind for p in inspection.problems}
+
+
+def test_every_problem_says_what_to_do(faulty):
+    """Severity, count, advice in sentences; gravest first."""
+    problems = faulty[0].problems
+
+    assert all(p.advice.endswith(".") and p.count >= 1 and p.examples for p in problems)
+    order = [SEVERITIES.index(p.severity) for p in problems]
+    assert order == sorted(order)
+
+
+def test_clean_bucket_has_no_problems(clean_bucket):
+    """None at all."""
+    assert [] == inspect(clean_bucket).problems
+
+
+def test_bucket_is_left_alone(clean_bucket, tmp_path):
+    """Not a file more, not a byte changed."""
+    before = list(clean_bucket.list())
+    inspect(clean_bucket, cache_dir=tmp_path)
+
+    assert before == list(clean_bucket.list())
+
+
+def test_second_look_reads_only_what_changed(tmp_path, clean_bucket):
+    """Facts are kept by name and ETag."""
+
+    class Counting(FolderStore):
+        asked: list = []
+
+        def read(self, key):
+            if key.endswith(".jpg"):
+                self.asked.append(key)
+            return super().read(key)
+
+    store = Counting(clean_bucket.root)
+    first = inspect(store, cache_dir=tmp_path)
+    asked = len(store.asked)
+    again = inspect(store, cache_dir=tmp_path)
+
+    assert asked == len(first.facts) == len(store.asked)
+    assert first.facts.equals(again.facts)
+
+
+def test_looking_can_be_stopped(clean_bucket):
+    """And reports its progress."""
+    seen = []
+    with pytest.raises(RunError, match="cancelled"):
+        inspect(clean_bucket, progress=lambda done, total: seen.append(done), stop=lambda: len(seen) > 5)
+    assert len(seen) < 280
+
+
+def test_document_has_the_designed_keys(faulty):
+    """layout, images, labels, attributes, splits, problems; counts are numbers."""
+    document = json.loads(json.dumps(faulty[0].to_json()))
+
+    assert {"layout", "images", "labels", "attributes", "splits", "problems"} <= set(document)
+    assert {"kind", "severity", "count", "examples", "advice"} <= set(document["problems"][0])
+    assert sum(document["splits"].values()) == document["labelled"]
+
+
+def test_command_inspects_and_decides(clean_bucket, tmp_path, monkeypatch, capsys):
+    """`--decide` is kept for the next time; a choice that does not exist is refused with those that do."""
+    monkeypatch.setenv("VISREC_CACHE", str(tmp_path))
+    bucket = str(clean_bucket.root)
+
+    assert 0 == run(["inspect", bucket, "--json", "--decide", "duplicate=drop_extra"])
+    assert {"duplicate": "drop_extra"} == json.loads(capsys.readouterr().out)["decisions"]
+    assert 0 == run(["inspect", bucket, "--json"])
+    assert {"duplicate": "drop_extra"} == json.loads(capsys.readouterr().out)["decisions"]
+    assert 2 == run(["inspect", bucket, "--decide", "duplicate=burn"])
+    assert "keep, drop_extra" in capsys.readouterr().err
+
+
+def test_command_refuses_an_unknown_bucket(capsys):
+    """Exit code 2 and a sentence."""
+    assert 2 == run(["inspect", "no-such-bucket", "--json"])
+    assert "There is no bucket 'no-such-bucket'" in capsys.readouterr().err
+
+
+def test_real_faces_are_inspected_without_a_false_alarm(shared):
+    """13,000 faces in well under a minute; the real copies are found, nothing else is complained of."""
+    started = time.monotonic()
+    inspection = inspect(FolderStore(shared / "data/fairface"))
+    found = {p.kind: p for p in inspection.problems}
+
+    assert time.monotonic() - started < 60
+    assert {"duplicate", "duplicate_across_splits", "near_duplicate"} <= set(found)
+    assert {"train/9213.jpg = val/1353.jpg", "train/6629.jpg = val/2236.jpg"} == set(
+        found["duplicate_across_splits"].examples
+    )
+    assert set(found) <= {"duplicate", "duplicate_across_splits", "near_duplicate", "conflicting_labels", "small_cell"}
+
+
+def test_real_photos_are_inspected_without_a_false_alarm(shared):
+    """197 photos: copies, one very narrow picture, and nothing else."""
+    inspection = inspect(FolderStore(shared / "data/stop-signs"))
+
+    assert {p.kind for p in inspection.problems} <= {"duplicate", "near_duplicate", "extreme_aspect"}

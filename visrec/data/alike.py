@@ -1,0 +1,98 @@
+"""Alike images: the same bytes, or so nearly the same picture that to judge on one after training on the other is to
+judge on what was learned by heart.
+
+Near-duplicates are found by difference hashes of 128 bits (each says whether a grey is brighter than its neighbour),
+and believed only if the small pictures themselves agree; pictures with nothing in them (black, foggy) are left out.
+"""
+
+from itertools import combinations
+
+import numpy as np
+import pandas as pd
+
+from visrec.data.scan import THUMB, thumbs
+
+BITS = 128
+BANDS = 8  # bands of 16 bits: two hashes that differ in at most 7 bits share at least one
+MAX_DISTANCE = 7
+MIN_CONTRAST = 8.0  # standard deviation of greys, below which there is no picture to compare
+MIN_CORRELATION = 0.985
+MAX_DIFFERENCE = 10.0  # mean absolute difference of greys
+MAX_CROWD = 200  # a band value that more pictures share says nothing
+
+
+def near_pairs(facts: pd.DataFrame) -> list[tuple[str, str]]:
+    """Pairs of keys whose pictures are nearly the same, bytes differing; ``facts`` as from `scan`."""
+    seen = facts[facts["thumb"].notna()].drop_duplicates("sha256")
+    if len(seen) < 2:
+        return []
+    greys = thumbs(seen)
+    spread = greys.std(axis=1)
+    seen, greys = seen[spread >= MIN_CONTRAST], greys[spread >= MIN_CONTRAST]
+    if len(seen) < 2:
+        return []
+    bits = difference_bits(greys)
+    left, right = _candidates(bits)
+    near = (bits[left] != bits[right]).sum(axis=1) <= MAX_DISTANCE
+    left, right = left[near], right[near]
+    alike = _agree(greys[left], greys[right])
+    keys = seen.index.to_numpy()
+    return sorted((keys[a], keys[b]) for a, b in zip(left[alike], right[alike], strict=True))
+
+
+def difference_bits(greys: np.ndarray) -> np.ndarray:
+    """128 bits a picture, bool (n, 128): brighter than the right neighbour, than the lower one, on 8 x 8 places."""
+    n = len(greys)
+    pictures = greys.reshape(n, THUMB // 2, 2, THUMB // 2, 2).mean(axis=(2, 4))
+    wide = np.concatenate([pictures, pictures[:, :, :1]], axis=2)
+    tall = np.concatenate([pictures, pictures[:, :1]], axis=1)
+    return np.concatenate(
+        [(wide[:, :, 1:] > wide[:, :, :-1]).reshape(n, -1), (tall[:, 1:] > tall[:, :-1]).reshape(n, -1)], axis=1
+    )
+
+
+def groups(keys: list[str], pairs: list[tuple[str, str]]) -> pd.Series:
+    """key -> the first key of its group; keys that no pair joins are groups of their own."""
+    parent = {key: key for key in keys}
+
+    def root(key: str) -> str:
+        while parent[key] != key:
+            parent[key] = parent[parent[key]]
+            key = parent[key]
+        return key
+
+    for one, other in pairs:
+        if one in parent and other in parent:
+            first, second = sorted((root(one), root(other)))
+            parent[second] = first
+    return pd.Series({key: root(key) for key in keys}, dtype="str")
+
+
+def same_bytes(facts: pd.DataFrame) -> list[tuple[str, str]]:
+    """Pairs that join all images of the same bytes."""
+    repeated = facts[facts["sha256"].duplicated(keep=False) & facts["sha256"].notna() & (facts["status"] == "ok")]
+    keys = repeated.groupby("sha256").groups.values()
+    return [(members[0], other) for members in map(list, keys) for other in members[1:]]
+
+
+def _candidates(bits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    packed = np.packbits(bits, axis=1).view(np.uint16)
+    pairs: set[tuple[int, int]] = set()
+    for band in range(BANDS):
+        order = np.argsort(packed[:, band], kind="stable")
+        values = packed[order, band]
+        edges = np.flatnonzero(np.diff(values)) + 1
+        for crowd in np.split(order, edges):
+            if 1 < len(crowd) <= MAX_CROWD:
+                pairs.update(combinations(sorted(crowd.tolist()), 2))
+    if not pairs:
+        return np.empty(0, dtype=int), np.empty(0, dtype=int)
+    table = np.array(sorted(pairs))
+    return table[:, 0], table[:, 1]
+
+
+def _agree(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    difference = np.abs(one - other).mean(axis=1)
+    a, b = (x - x.mean(axis=1, keepdims=True) for x in (one, other))
+    correlation = (a * b).sum(axis=1) / np.sqrt((a**2).sum(axis=1) * (b**2).sum(axis=1))
+    return (difference <= MAX_DIFFERENCE) & (correlation >= MIN_CORRELATION)

@@ -1,0 +1,148 @@
+"""A decision settles a problem that reading alone cannot: what to do with it, taken once, kept for the next training.
+
+Decisions lie in ``decisions/<bucket>.toml`` of the cache, one table per bucket URL; the bucket itself is never changed.
+"""
+
+import json
+import re
+import tomllib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import pandas as pd
+
+from visrec.errors import InputError, nearest
+from visrec.storage.folder import FolderStore
+
+CHOICES = {
+    "multiple_labels": ["set_aside", "first", "combine"],
+    "excel_damage": ["repair", "keep"],
+    "alias_value": ["repair", "keep"],
+    "alias_label": ["merge", "keep"],
+    "duplicate": ["keep", "drop_extra"],
+    "duplicate_across_splits": ["drop_from_train", "keep"],
+    "conflicting_labels": ["keep", "drop"],
+    "near_duplicate": ["keep_together", "ignore"],
+    "rare_class": ["keep", "drop"],
+}
+"""Problem kind -> what may be decided; the first is in force unless another is chosen."""
+
+FEWEST = 2  # images of a class, below which `rare_class = "drop"` leaves it out
+
+
+def load_decisions(cache_dir: Path, url: str) -> dict[str, str]:
+    """The decisions taken for the bucket at ``url``; empty if none."""
+    path = _path(cache_dir, url)
+    try:
+        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} is not valid TOML: {error}. Mend it, or delete it to decide anew.") from error
+    return {str(kind): str(choice) for kind, choice in tables.get(url, {}).items()}
+
+
+def save_decisions(cache_dir: Path, url: str, decisions: Mapping[str, str]) -> dict[str, str]:
+    """Add decisions to those taken before, and return them all.
+
+    Raises
+    ------
+    InputError
+        A kind that leaves no choice, or a choice it does not have.
+    """
+    check_decisions(decisions)
+    path = _path(cache_dir, url)
+    whole = {**load_decisions(cache_dir, url), **decisions}
+    try:
+        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        tables = {}
+    tables[url] = whole
+    FolderStore(path.parent, create=True).write(path.name, _toml(tables).encode())
+    return whole
+
+
+def check_decisions(decisions: Mapping[str, str]) -> None:
+    """Raise a sentence for a kind or a choice that does not exist."""
+    for kind, choice in decisions.items():
+        if kind not in CHOICES:
+            raise InputError(f"'{kind}' leaves nothing to decide. {nearest(kind, CHOICES)}")
+        if choice not in CHOICES[kind]:
+            raise InputError(f"'{choice}' is no choice for '{kind}'. {nearest(choice, CHOICES[kind])}")
+
+
+def parse_decisions(words: Iterable[str]) -> dict[str, str]:
+    """``KIND=CHOICE`` words of the command line.
+
+    >>> parse_decisions(["duplicate=drop_extra"])
+    {'duplicate': 'drop_extra'}
+    """
+    pairs = [word.partition("=") for word in words]
+    for kind, sign, choice in pairs:
+        if not sign:
+            raise InputError(f"'{kind}{sign}{choice}' is no decision; expected KIND=CHOICE, like duplicate=keep.")
+    decisions = {kind.strip(): choice.strip() for kind, _, choice in pairs}
+    check_decisions(decisions)
+    return decisions
+
+
+def settle(samples: pd.DataFrame, decisions: Mapping[str, str] | None = None) -> tuple[pd.DataFrame, list[str]]:
+    """Apply what was decided about duplicates and rare classes to a prepared sample table.
+
+    Parameters
+    ----------
+    samples : with ``label``, ``split``, ``sha256`` and ``status``
+    decisions : kind -> choice; the default of `CHOICES` where nothing was decided
+
+    Returns
+    -------
+    samples, notes
+        The rows that stay, and one sentence for each thing done, for the lineage of a run.
+    """
+    chosen = {kind: choices[0] for kind, choices in CHOICES.items()} | dict(decisions or {})
+    notes = []
+
+    def drop(rows: pd.Series, why: str) -> None:
+        nonlocal samples
+        if rows.any():
+            notes.append(f"{why}: {int(rows.sum()):,} left out")
+            samples = samples[~rows]
+
+    training = samples["split"].isin(["train", "tune"])
+    if chosen["duplicate_across_splits"] == "drop_from_train":
+        judged = set(samples["sha256"][~training & _hashed(samples)])
+        drop(training & samples["sha256"].isin(judged), "training images that are in val or test too")
+    if chosen["conflicting_labels"] == "drop":
+        drop(conflicting(samples), "images with the same bytes and different labels")
+    if chosen["duplicate"] == "drop_extra":
+        drop(_hashed(samples) & samples.duplicated(["sha256", "split"]), "copies within a split")
+    if chosen["rare_class"] == "drop":
+        counts = samples["label"].map(samples["label"].value_counts())
+        drop(counts < FEWEST, f"classes of fewer than {FEWEST} images")
+    return samples, notes
+
+
+def conflicting(samples: pd.DataFrame) -> pd.Series:
+    """Which rows share their bytes with a row of another label."""
+    labels = samples[_hashed(samples)].groupby("sha256")["label"].nunique()
+    return samples["sha256"].isin(labels.index[labels > 1])
+
+
+def _hashed(samples: pd.DataFrame) -> pd.Series:
+    return samples["sha256"].notna() & (samples["status"] == "ok")
+
+
+def _path(cache_dir: Path, url: str) -> Path:
+    if "://" in url:
+        name = url.split("://", 1)[1].strip("/").replace("/", "-")
+    else:
+        name = Path(url).name
+    return Path(cache_dir) / "decisions" / f"{re.sub(r'[^A-Za-z0-9._-]+', '-', name).strip('.') or 'bucket'}.toml"
+
+
+def _toml(tables: Mapping[str, Mapping[str, str]]) -> str:
+    # JSON's strings are TOML's basic strings
+    lines = ["# What was decided about problems in buckets; written by visrec, safe to edit."]
+    for url, table in tables.items():
+        lines += ["", f"[{json.dumps(url)}]", *(f"{json.dumps(k)} = {json.dumps(v)}" for k, v in sorted(table.items()))]
+    return "\n".join(lines) + "\n"
