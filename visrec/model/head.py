@@ -21,6 +21,8 @@ SMALL = 1000
 """Below so many rows the penalty is chosen by cross-validation: the tune rows alone are too few to tell."""
 FOLDS = 5
 CHUNK = 4096
+PATIENCE = 20
+"""Passes without a lower tune loss after which the fit ends."""
 
 
 @dataclass(frozen=True)
@@ -34,8 +36,6 @@ class Head:
     """Mean log loss on the tune rows; 0 = every row certain and right."""
     train_loss: float
     train_accuracy: float
-    held_out: float
-    """Mean log loss on the rows the penalty was chosen on, by models that had not seen them; NaN if it was given."""
 
     def __call__(self, features: "np.ndarray") -> "np.ndarray":
         """Probabilities float32 (n, labels)."""
@@ -55,8 +55,7 @@ def fit(
     classes: int,
     columns: slice = slice(None),
     epochs: int = 100,
-    seed: int = 0,
-    penalty: float | None = None,
+    penalty: float,
     watch: Callable[[int, "Head"], None] | None = None,
     check: Callable[[], None] = lambda: None,
 ) -> Head:
@@ -70,31 +69,29 @@ def fit(
     train, tune : int, rows to fit on and rows to choose on
     columns : which features
     epochs : most passes over the train rows
-    penalty : None = choose it
+    penalty : as `choose_penalty` found
     watch : called with (pass, head so far) for the penalty that was chosen
     check : may raise to stop
     """
-    held_out = float("nan")
-    if penalty is None:
-        rows = (train, tune)
-        penalty, held_out = choose_penalty(features, labels, weights, rows, classes, columns, epochs, seed, check)
     problem = _Problem(features, labels, weights, train, columns, classes)
     rows = tune if len(tune) else train
-    best: list[Head] = []
+    best: list[tuple[int, Head]] = []
 
     def keep(step: int, kernel, bias) -> None:
         check()
         loss, _ = _judge(features, labels, weights, rows, columns, kernel, bias)
-        if watch or not best or loss < best[0].loss:
+        if watch or not best or loss < best[0][1].loss:
             on_train = _judge(features, labels, weights, train, columns, kernel, bias)
-            head = Head(kernel, bias, penalty, loss, *on_train, held_out)
-            if not best or loss < best[0].loss:
-                best[:] = [head]
+            head = Head(kernel, bias, penalty, loss, *on_train)
+            if not best or loss < best[0][1].loss:
+                best[:] = [(step, head)]
             if watch:
                 watch(step, head)
+        if step - best[0][0] >= PATIENCE:
+            raise StopIteration
 
     problem.solve(penalty, epochs, keep)
-    return best[0]
+    return best[0][1]
 
 
 def choose_penalty(features, labels, weights, rows, classes, columns, epochs, seed, check):
@@ -104,13 +101,25 @@ def choose_penalty(features, labels, weights, rows, classes, columns, epochs, se
     losses, count = np.zeros(len(PENALTIES)), 0
     for fit_rows, held in _folds(labels, *rows, seed):
         problem = _Problem(features, labels, weights, fit_rows, columns, classes)
-        for i, penalty in enumerate(PENALTIES):  # each start is the solution before: a warm path
-            check()
-            kernel, bias = problem.solve(penalty, min(epochs, 40))
-            losses[i] += _judge(features, labels, weights, held, columns, kernel, bias)[0] * len(held)
-        count += len(held)
+        found = _path(problem, held, features, labels, weights, columns, min(epochs, 40), check)
+        losses, count = losses + np.array(found) * len(held), count + len(held)
     best = int(np.argmin(losses))
     return PENALTIES[best], float(losses[best] / max(count, 1))
+
+
+def _path(problem, held, features, labels, weights, columns, passes, check) -> list[float]:
+    """Held-out loss for each penalty, strongest first, each start being the solution before.
+
+    Once it has grown twice running, the weaker ones only overfit more: they count as the last one looked at.
+    """
+    found: list[float] = []
+    for penalty in PENALTIES:
+        check()
+        kernel, bias = problem.solve(penalty, passes, tolerance=1e-4)
+        found.append(_judge(features, labels, weights, held, columns, kernel, bias)[0])
+        if len(found) > 2 and found[-3] < found[-2] < found[-1]:
+            break
+    return found + [found[-1]] * (len(PENALTIES) - len(found))
 
 
 def _folds(labels, train, tune, seed):
@@ -136,9 +145,10 @@ class _Problem:
         self._labels, self._weights, self._classes = labels, weights, classes
         self._total = float(weights[self._rows].sum()) or 1.0
         self._mean, self._scale = self._moments()
-        self._start = np.zeros((len(self._mean) + 1) * classes)
+        self._columns_of_kernel = 1 if classes == 2 else classes  # two classes need one direction only
+        self._start = np.zeros((len(self._mean) + 1) * self._columns_of_kernel)
 
-    def solve(self, penalty: float, passes: int, keep: Callable | None = None):
+    def solve(self, penalty: float, passes: int, keep: Callable | None = None, tolerance: float = 1e-7):
         """Kernel and bias for raw features, after at most so many passes."""
         from scipy.optimize import minimize
 
@@ -155,15 +165,14 @@ class _Problem:
             keep(0, *self._raw(self._start))
         result = minimize(
             self._value, self._start, args=(penalty,), jac=True, method="L-BFGS-B", callback=seen,
-            options={"maxiter": passes, "maxcor": 20, "ftol": 1e-7, "gtol": 1e-5},
+            options={"maxiter": passes, "maxcor": 20, "ftol": tolerance, "gtol": 1e-5},
         )  # fmt: skip
         self._start = result.x
         return self._raw(result.x)
 
     def _chunks(self):
-        for at in range(0, len(self._rows), CHUNK):
-            rows = self._rows[at : at + CHUNK]
-            yield self._features[rows][:, self._columns], self._labels[rows], self._weights[rows]
+        for rows in _parts(self._rows):
+            yield self._features[rows, self._columns], self._labels[rows], self._weights[rows]
 
     def _moments(self):
         import numpy as np
@@ -177,30 +186,54 @@ class _Problem:
         return mean, np.sqrt(np.maximum(square / count - mean**2, 0)) + 1e-3
 
     def _raw(self, parameters):
-        matrix = parameters.reshape(-1, self._classes)
+        """Kernel (width, classes) and bias for raw features."""
+        import numpy as np
+
+        kernel, bias = self._unscaled(parameters)
+        if self._classes == 2:
+            return np.hstack([-kernel / 2, kernel / 2]), np.concatenate([-bias / 2, bias / 2])
+        return kernel, bias
+
+    def _unscaled(self, parameters):
+        matrix = parameters.reshape(-1, self._columns_of_kernel)
         kernel = matrix[:-1] / self._scale[:, None]
         return kernel, matrix[-1] - self._mean @ kernel
 
     def _value(self, parameters, penalty):
         import numpy as np
 
-        kernel, bias = self._raw(parameters)
-        kernel32 = kernel.astype(np.float32)
-        loss, by_kernel, by_bias = 0.0, np.zeros_like(kernel), np.zeros_like(bias)
+        kernel, bias = self._unscaled(parameters)
+        kernel32, by_kernel, by_bias, loss = kernel.astype(np.float32), np.zeros_like(kernel), np.zeros_like(bias), 0.0
         for part, labels, weights in self._chunks():
-            logits = part @ kernel32 + bias
-            chances = _softmax(logits)
-            at = np.arange(len(labels))
-            loss -= float(weights @ np.log(np.maximum(chances[at, labels], 1e-30)))
-            chances[at, labels] -= 1.0
-            chances *= weights[:, None]
-            by_kernel += part.T @ chances.astype(np.float32)
-            by_bias += chances.sum(0)
+            one, slope = self._slope(part @ kernel32 + bias, labels, weights)
+            loss += one
+            by_kernel += _transposed_product(part, slope.astype(np.float32))
+            by_bias += slope.sum(0)
         by_kernel = (by_kernel - np.outer(self._mean, by_bias)) / self._scale[:, None] / self._total
-        matrix = parameters.reshape(-1, self._classes)
-        by_kernel += penalty * matrix[:-1]
+        matrix = parameters.reshape(by_kernel.shape[0] + 1, -1)
+        if self._classes == 2:
+            penalty = penalty / 2  # the two kernels are +-half of the one direction
         value = loss / self._total + penalty / 2 * float((matrix[:-1] ** 2).sum())
-        return value, np.concatenate([by_kernel, by_bias[None] / self._total]).ravel()
+        return value, np.concatenate([by_kernel + penalty * matrix[:-1], by_bias[None] / self._total]).ravel()
+
+    def _slope(self, logits, labels, weights):
+        """Summed log loss and its derivative by the logits."""
+        import numpy as np
+
+        if self._classes == 2:
+            logits = np.hstack([-logits / 2, logits / 2])
+        chances, at = _softmax(logits), np.arange(len(labels))
+        loss = -float(weights @ np.log(np.maximum(chances[at, labels], 1e-30)))
+        chances[at, labels] -= 1.0
+        chances *= weights[:, None]
+        return loss, chances[:, 1:] if self._classes == 2 else chances
+
+
+def _transposed_product(part, slope):
+    """``part.T @ slope``, as one pass per column: BLAS is slow at products with a few columns."""
+    import numpy as np
+
+    return np.stack([np.ascontiguousarray(column) @ part for column in slope.T], axis=1)
 
 
 def _judge(features, labels, weights, rows, columns, kernel, bias) -> tuple[float, float]:
@@ -208,13 +241,20 @@ def _judge(features, labels, weights, rows, columns, kernel, bias) -> tuple[floa
     import numpy as np
 
     loss, total, right = 0.0, 0.0, 0
-    for at in range(0, len(rows), CHUNK):
-        part = np.sort(rows[at : at + CHUNK])
-        chances = _softmax(features[part][:, columns] @ kernel.astype(np.float32) + bias)
-        truth = np.maximum(chances[np.arange(len(part)), labels[part]], 1e-30)
+    for part in _parts(np.sort(rows)):
+        chances = _softmax(features[part, columns] @ kernel.astype(np.float32) + bias)
+        truth = np.maximum(chances[np.arange(len(chances)), labels[part]], 1e-30)
         loss, total = loss - float(weights[part] @ np.log(truth)), total + float(weights[part].sum())
         right += int((chances.argmax(1) == labels[part]).sum())
     return (loss / total, right / len(rows)) if total else (float("nan"), float("nan"))
+
+
+def _parts(rows: "np.ndarray") -> list:
+    """Sorted rows in chunks; slices where they are one run, because those are read in place and not copied."""
+    if len(rows) and rows[-1] - rows[0] == len(rows) - 1:
+        ends = range(int(rows[0]), int(rows[-1]) + 1, CHUNK)
+        return [slice(at, min(at + CHUNK, int(rows[-1]) + 1)) for at in ends]
+    return [rows[at : at + CHUNK] for at in range(0, len(rows), CHUNK)]
 
 
 def _softmax(logits: "np.ndarray") -> "np.ndarray":

@@ -78,13 +78,15 @@ def _check(config: TrainConfig, table: BucketTable) -> None:
         if name not in table.attributes:
             raise InputError(f"There is no column '{name}' to watch. {nearest(name, table.attributes)}")
     ranges = {
-        "image_size": (MIN_SIZE, MAX_SIZE), "epochs": (1, 10_000), "fine_tune_epochs": (0, 1000),
+        "image_size": (MIN_SIZE, MAX_SIZE), "epochs": (0, 10_000), "fine_tune_epochs": (0, 1000),
         "batch_size": (2, 4096), "limit": (10, 10**9), "alpha": (0.1, 3.0), "seed": (0, 2**31 - 1),
     }  # fmt: skip
     for name, (low, high) in ranges.items():
         value = getattr(config, name)
         if value is not None and not low <= value <= high:
             raise InputError(f"{name} is {value}; expected {low} to {high}.")
+    if not config.epochs and not config.fine_tune_epochs:
+        raise InputError("Both epochs and fine_tune_epochs are 0: nothing would be trained. Give one of them.")
     if config.sample_weights not in SAMPLE_WEIGHTS:
         help = nearest(config.sample_weights, SAMPLE_WEIGHTS)
         raise InputError(f"The sample weights '{config.sample_weights}' are not known. {help}")

@@ -76,7 +76,7 @@ def prepare(planned: "Plan", settings: Settings, run: Run, reporter: Reporter) -
     )  # fmt: skip
     reporter.check()
     set_aside = prepared.samples[prepared.samples["status"] != "ok"]
-    samples = prepared.samples[prepared.samples["status"] == "ok"].reset_index(drop=True)
+    samples = _by_split(prepared.samples[prepared.samples["status"] == "ok"])
     _tell_set_aside(set_aside, run, reporter)
     labels = planned.labels
     _check_enough(samples, labels)
@@ -126,18 +126,20 @@ def head_only(work: Work, weights: Weights, run: Run, reporter: Reporter) -> Res
     deep = mobilenet.deep_width(model)
     choices = {"deep": slice(0, deep), "spatial": slice(deep, None), "both": slice(None)}
     reporter.stage("head", "Training the head on the stored features.")
-    fitted = {}
+    part = _head_data(work, table)
+    penalties = {}
     for i, (taps, columns) in enumerate(choices.items()):
-        fitted[taps] = _fit_head(work, table, columns, taps, None, reporter)
+        penalties[taps] = part.choose(columns, reporter)
         reporter.advance(i + 1, len(choices) + 1)
-    taps = min(fitted, key=lambda name: fitted[name].held_out)
-    best = _fit_head(work, table, choices[taps], taps, fitted[taps].penalty, reporter, record=True)
+    taps = min(penalties, key=lambda name: penalties[name][1])
+    best = part.fit(choices[taps], penalties[taps][0], reporter)
     chances = best(table[:, choices[taps]])
+    run.update(watched=part.watch.counts)
     model = _model(work, weights, taps)
     mobilenet.set_head(model, best.kernel, best.bias)
     decisions = {
         "taps": taps, "penalty": best.penalty, "tune_loss": best.loss,
-        "held_out_loss": {name: h.held_out for name, h in fitted.items()},
+        "held_out_loss": {name: loss for name, (_, loss) in penalties.items()},
     }  # fmt: skip
     reporter.log(f"Chose the {taps} features and penalty {best.penalty}.")
     return Result(model, decisions, chances)
@@ -150,7 +152,8 @@ def whole_network(work: Work, weights: Weights, run: Run, reporter: Reporter, *,
     if warm and not run.store.exists(checkpoint.LAST):
         table, _ = _features(work, weights, "deep", work.rows("train", "tune"), reporter)
         reporter.stage("head", "Training the head on the stored features.")
-        fitted = _fit_head(work, table, slice(None), "deep", None, reporter, record=True)
+        part = _head_data(work, table)
+        fitted = part.fit(slice(None), part.choose(slice(None), reporter)[0], reporter)
         mobilenet.set_head(model, fitted.kernel, fitted.bias)
         decisions["penalty"] = fitted.penalty
     recipe = tuning.Recipe()
@@ -238,37 +241,55 @@ def _features(work: Work, weights: Weights, taps: str, positions, reporter: Repo
     return table, model
 
 
-def _fit_head(work: Work, table, columns: slice, taps: str, penalty, reporter: Reporter, record: bool = False):
-    """Fit on the train rows of a feature table whose rows are the samples of the splits it was made for."""
+@dataclass(frozen=True)
+class HeadData:
+    """A feature table with the labels, weights and rows that belong to it."""
+
+    table: "np.ndarray"
+    labels: "np.ndarray"
+    weights: "np.ndarray"
+    train: "np.ndarray"
+    tune: "np.ndarray"
+    watch: Watch
+    config: TrainConfig
+    classes: int
+
+    def choose(self, columns: slice, reporter: Reporter) -> tuple[float, float]:
+        """The penalty for some features, and its loss on rows that were not fitted on."""
+        return head.choose_penalty(
+            self.table, self.labels, self.weights, (self.train, self.tune), self.classes, columns,
+            self.config.epochs, self.config.seed, reporter.check,
+        )  # fmt: skip
+
+    def fit(self, columns: slice, penalty: float, reporter: Reporter) -> head.Head:
+        """Fit, and write a row of history for each pass."""
+        watched = self.tune if len(self.tune) else self.train
+
+        def keep(step: int, fitted: head.Head) -> None:
+            correct = fitted(self.table[watched, columns]).argmax(1) == self.labels[watched]
+            row = {"stage": "head", "epoch": step, "loss": fitted.train_loss, "accuracy": fitted.train_accuracy}
+            tuned = {"tune_loss": fitted.loss, "tune_accuracy": float(correct.mean())}
+            reporter.epoch({**row, **tuned, **self.watch.accuracies(correct)}, write=False)
+
+        found = head.fit(
+            self.table, self.labels, self.weights, self.train, self.tune, classes=self.classes, columns=columns,
+            epochs=self.config.epochs, penalty=penalty, watch=keep, check=reporter.check,
+        )  # fmt: skip
+        reporter.write_history()
+        return found
+
+
+def _head_data(work: Work, table) -> HeadData:
+    """The rows of a feature table are the samples of the splits it was made for, in their order."""
     import numpy as np
 
-    splits = PREDICTED if len(table) == len(work.samples) else ("train", "tune")
-    positions = work.rows(*splits)
+    positions = work.rows(*(PREDICTED if len(table) == len(work.samples) else ("train", "tune")))
     rows = work.samples["row"].to_numpy(np.int64)[positions]
     split = work.samples["split"].to_numpy()[positions]
     train, tune = np.flatnonzero(split == "train"), np.flatnonzero(split == "tune")
-    watched = tune if len(tune) else train
+    watch = Watch(work.samples.iloc[positions[tune if len(tune) else train]], work.config.by)
     labels, weights = work.data.labels[rows], work.data.weights[rows]
-    watch = Watch(work.samples.iloc[positions[watched]], work.config.by)
-
-    def keep(step: int, fitted: head.Head) -> None:
-        chances = fitted(table[watched][:, columns])
-        correct = chances.argmax(1) == labels[watched]
-        reporter.epoch(
-            {
-                "stage": "head", "epoch": step, "loss": fitted.train_loss, "accuracy": fitted.train_accuracy,
-                "tune_loss": fitted.loss, "tune_accuracy": float(correct.mean()), **watch.accuracies(correct),
-            },
-            write=False,
-        )  # fmt: skip
-
-    found = head.fit(
-        table, labels, weights, train, tune, classes=len(work.labels), columns=columns, epochs=work.config.epochs,
-        seed=work.config.seed, penalty=penalty, watch=keep if record else None, check=reporter.check,
-    )  # fmt: skip
-    if record:
-        reporter.write_history()
-    return found
+    return HeadData(table, labels, weights, train, tune, watch, work.config, len(work.labels))
 
 
 def _model(work: Work, weights: Weights, taps: str) -> "keras.Model":
@@ -304,6 +325,12 @@ def _tell_set_aside(set_aside: "pd.DataFrame", run: Run, reporter: Reporter) -> 
         return
     shown = ", ".join(f"{file} ({status})" for file, status in set_aside[["file", "status"]].head(5).to_numpy())
     reporter.log(f"Set aside {len(set_aside):,} images that could not be read: {shown}.")
+
+
+def _by_split(samples: "pd.DataFrame") -> "pd.DataFrame":
+    """Train first, then tune, val, test: each split's rows of a feature table are then one run, read in place."""
+    order = samples["split"].map(PREDICTED.index)
+    return samples.iloc[order.argsort(kind="stable")].reset_index(drop=True)
 
 
 def _check_enough(samples: "pd.DataFrame", labels: list[str]) -> None:
