@@ -10,7 +10,10 @@ import streamlit as st
 ROOT = Path(__file__).resolve().parents[2]
 
 PAGES = {
-    "Data": [("bucket", "Bucket", ":material/photo_library:")],
+    "Data": [
+        ("bucket", "Bucket", ":material/photo_library:"),
+        ("predictions", "Your own predictions", ":material/upload_file:"),
+    ],
     "Build": [("train", "Train", ":material/model_training:"), ("runs", "Runs", ":material/history:")],
     "Trust": [
         ("overview", "Overview", ":material/dashboard:"),
