@@ -16,7 +16,7 @@ def follow(run_id: str) -> None:
     status = run.status()
     training.show(run, status)
     training.actions(run, status)
-    if status.finished:
+    if status.state != row.state:  # the sidebar and the buttons around say the state as well
         cached.forget_runs()
         st.rerun()
 

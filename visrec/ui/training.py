@@ -20,6 +20,8 @@ STAGES = {
     "export": "Save model",
 }
 CELL = "accuracy:"
+FOLLOWED = 20
+"""A group with fewer tune images is not drawn while training: its share would jump about."""
 MAX_CELLS = 8
 
 
@@ -34,7 +36,9 @@ def show(run, status) -> None:
         show_outcome(run, record, status)
     if note := record.get("weights_note"):
         st.caption(f":material/info: {widgets.escape(note)}")
-    show_curves(run.history(), tuple(record.get("by") or ()))
+    for warning in record.get("warnings") or ():
+        st.warning(widgets.escape(warning), icon=":material/warning:")
+    show_curves(run.history(), record.get("watched") or {})
     with st.expander("Log", icon=":material/receipt_long:"):
         st.code(run.log(200) or "Nothing logged yet.", language=None, height=260)
 
@@ -61,7 +65,8 @@ def progress_line(status) -> str:
     if status.state == "queued":
         return status.message or "Waiting for its turn."
     name = STAGES.get(status.stage, status.stage or "Starting")
-    left = f" · about {wording.duration(status.stage_left)} left in this step" if status.stage_left else ""
+    known = (status.stage_left or 0) >= 2 and status.stage_progress >= 0.05  # the first steps are slower than the rest
+    left = f" · about {wording.duration(status.stage_left)} left in this step" if known else ""
     stopping = " · stopping" if status.state == "cancelling" else ""
     share = f" · {status.stage_progress:.0%}" if status.stage else ""
     return f"{name}{share}{left}{stopping}"
@@ -76,7 +81,7 @@ def stage_line(status, stages: list[str]) -> str:
         text = STAGES[stage]
         marks.append(f":material/{icon}: " + (f"**{text}**" if position == current else text))
     elapsed = f" · running for {wording.duration(time.time() - status.started)}" if status.started else ""
-    return "   ".join(marks) + elapsed
+    return "\u2003".join(marks) + elapsed
 
 
 def show_outcome(run, record: dict, status) -> None:
@@ -92,7 +97,7 @@ def show_outcome(run, record: dict, status) -> None:
                     wording.interval(metric),
                     "The true accuracy on such images most likely lies here.",
                 ),
-                ("Judged on", wording.count(int(metric.get("n") or 0), "image"), "Images the training never saw."),
+                ("Images judged", wording.count(int(metric.get("n") or 0)), "Images the training never saw."),
                 ("Took", wording.duration(seconds), "Time from the first image read to the saved model."),
             ]
         )
@@ -108,42 +113,62 @@ def accuracy_help(record: dict, metric: dict) -> str:
     return f"Share of right answers on {wording.count(int(metric.get('n') or 0), 'image')} of split {split}."
 
 
-def show_curves(history: pd.DataFrame, by: tuple[str, ...]) -> None:
-    """Loss and accuracy per epoch, and the accuracy of each watched cell with the worst one named."""
+def show_curves(history: pd.DataFrame, watched: dict[str, int]) -> None:
+    """Loss and accuracy per epoch, and the accuracy of each watched group large enough to be followed."""
     if history.empty:
         return
     history = history.reset_index(drop=True)
-    steps = pd.Series(range(1, len(history) + 1))
     left, right = st.columns(2)
-    with left:
-        st.markdown("**Accuracy**")
-        st.plotly_chart(
-            curve(steps, history, lines_of(history, "accuracy")), key="train_accuracy", alt="Accuracy by epoch"
-        )
-    with right:
-        st.markdown("**Loss**")
-        st.plotly_chart(curve(steps, history, lines_of(history, "loss")), key="train_loss", alt="Loss by epoch")
-    cells = [column for column in history.columns if column.startswith(CELL) and history[column].notna().any()]
-    if cells:
-        show_cells(steps, history, cells)
-    widgets.table(history, "history", label="Every epoch as a table")
+    for place, kind in ((left, "accuracy"), (right, "loss")):
+        with place:
+            st.markdown(f"**{kind.capitalize()} after each pass**")
+            figure = curve(history, lines_of(history, kind))
+            st.plotly_chart(figure, key=f"train_{kind}", alt=f"{kind.capitalize()} after each pass")
+    show_cells(history, watched)
+    widgets.table(history, "history", label="Every pass as a table")
 
 
-def show_cells(steps: pd.Series, history: pd.DataFrame, cells: list[str]) -> None:
-    """Each watched cell's accuracy; with many cells, only the worst and the best are drawn."""
-    last = history[cells].ffill().iloc[-1].dropna().sort_values()
-    worst = last.index[0]
+def show_cells(history: pd.DataFrame, watched: dict[str, int]) -> None:
+    """Each watched group's accuracy; groups too small to follow are counted, not drawn."""
+    cells = [column.removeprefix(CELL) for column in history.columns if column.startswith(CELL)]
+    if not cells:
+        return
     st.markdown("**Accuracy of each watched group**")
-    st.caption(
-        f":material/trending_down: Worst group now: {widgets.escape(cell_name(worst))}, "
-        f"{wording.number(last[worst])}. Measured on few images while training; the audit afterwards gives intervals."
-    )
+    large = [cell for cell in cells if watched.get(cell, 0) >= FOLLOWED]
+    if not large:
+        st.caption(
+            f"Every watched group has fewer than {FOLLOWED} images to follow it by; the audit uses more images."
+        )
+        return
+    st.caption(f":material/trending_down: {worst_line(history, large, watched)}")
+    last = history[[CELL + cell for cell in large]].iloc[-1].sort_values()
     names = list(last.index)
     drawn = names if len(names) <= MAX_CELLS else [*names[: MAX_CELLS - 2], *names[-2:]]
-    figure = curve(steps, history, {name: cell_name(name) for name in drawn})
-    st.plotly_chart(figure, key="train_cells", alt="Accuracy of each watched group by epoch")
-    if len(drawn) < len(names):
-        st.caption(f"{len(drawn)} of {len(names)} groups drawn: the lowest and the two highest. The table has all.")
+    figure = curve(history, {name: cell_name(name) for name in drawn})
+    st.plotly_chart(figure, key="train_cells", alt="Accuracy of each watched group after each pass")
+    left_out = [
+        f"{len(cells) - len(large)} of {len(cells)} groups have fewer than {FOLLOWED} images and are not drawn"
+        * (len(large) < len(cells)),
+        f"of the others the {len(drawn) - 2} lowest and the 2 highest are" * (len(drawn) < len(names)),
+    ]
+    if said := "; ".join(part for part in left_out if part):
+        st.caption(f"{said[:1].upper()}{said[1:]}. The table has all.")
+
+
+def worst_line(history: pd.DataFrame, cells: list[str], watched: dict[str, int]) -> str:
+    """The lowest group now, with its interval, and whether that can be told from the whole."""
+    from visrec.model.watch import wilson
+
+    row = history.iloc[-1]
+    cell = min(cells, key=lambda name: row[CELL + name])
+    share, count = float(row[CELL + cell]), int(watched[cell])
+    low, high = wilson(round(share * count), count)
+    overall = row.get("tune_accuracy", float("nan"))
+    unsure = "" if high < overall else "; on so few images it cannot be told from the others"
+    return (
+        f"Lowest now: {widgets.escape(cell_name(CELL + cell))}, {share:.2f} "
+        f"({low:.2f} to {high:.2f}, n = {count:,}){unsure}."
+    )
 
 
 def lines_of(history: pd.DataFrame, kind: str) -> dict[str, str]:
@@ -169,22 +194,29 @@ def cell_name(column: str) -> str:
     return " · ".join(part.partition("=")[2] or part for part in parts)
 
 
-def curve(steps: pd.Series, history: pd.DataFrame, lines: dict[str, str]) -> go.Figure:
-    """One line per column, labelled at its end; fine-tuning begins at the dotted line."""
-    figure = charts.blank(230, margin={"r": 96, "t": 8, "b": 34, "l": 44})
-    for position, (column, name) in enumerate((c, n) for c, n in lines.items() if c in history):
-        values = history[column]
-        colour = charts.SERIES[position % len(charts.SERIES)]
+def curve(history: pd.DataFrame, lines: dict[str, str]) -> go.Figure:
+    """One line per column of the history; fine-tuning begins at the dotted line."""
+    figure = charts.blank(230, margin={"r": 8, "t": 8, "b": 24, "l": 44})
+    steps = list(range(1, len(history) + 1))
+    marked = len(steps) <= 40
+    for position, (column, name) in enumerate(lines.items()):
         figure.add_scatter(
-            x=steps, y=values, name=name, mode="lines+markers",
-            line={"color": colour, "width": 2, "dash": charts.DASHES[position // len(charts.SERIES)]},
+            x=steps, y=history[column], name=charts.escape(name), mode="lines+markers" if marked else "lines",
+            line={
+                "color": charts.SERIES[position % len(charts.SERIES)], "width": 2,
+                "dash": charts.DASHES[position // len(charts.SERIES) % len(charts.DASHES)],
+            },
             marker={"symbol": charts.SYMBOLS[position % len(charts.SYMBOLS)], "size": 6},
-            hovertemplate=f"epoch %{{x}}, {charts.escape(name)}: %{{y:.4f}}<extra></extra>",
+            hovertemplate=f"pass %{{x}}, {charts.escape(name)}: %{{y:.4f}}<extra></extra>",
         )  # fmt: skip
-    figure.update_layout(showlegend=True, legend={"x": 1.02, "y": 1, "font": {"size": charts.SMALL_FONT}})
-    figure.update_xaxes(title="epoch", dtick=max(1, len(steps) // 8), range=[0.7, len(steps) + 0.3])
-    if "stage" in history and len(stages := history["stage"]) and stages.iloc[0] != stages.iloc[-1]:
-        begin = int((stages == stages.iloc[-1]).idxmax())
+    figure.update_layout(
+        showlegend=True, legend={"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom", "font": {"size": 12}}
+    )
+    figure.update_layout(margin={"t": 30 + 20 * (len(lines) // 4)}, height=240 + 20 * (len(lines) // 4))
+    figure.update_xaxes(dtick=max(1, -(-len(steps) // 8)), range=[0.7, len(steps) + 0.3], showgrid=False)
+    figure.update_yaxes(showgrid=True, gridcolor=charts.FAINT)
+    if "stage" in history and history["stage"].iloc[0] != history["stage"].iloc[-1]:
+        begin = int((history["stage"] == history["stage"].iloc[-1]).idxmax())
         figure.add_vline(x=begin + 0.5, line={"dash": "dot", "color": charts.RULE, "width": 1})
     return figure
 
