@@ -12,7 +12,17 @@ from visrec.audit import chance
 from visrec.audit.cells import FN, TP, CellTable, binary_counts
 from visrec.audit.gaps import Question, askable, composite_counts, composite_simultaneous, verdict
 from visrec.audit.intervals import LEVEL, holm, pair_p_values
-from visrec.audit.rates import COMPLEMENT, COMPOSITES, PARTS, Shares, composites, is_correct, ratio, shares
+from visrec.audit.rates import (
+    COMPLEMENT,
+    COMPOSITES,
+    PARTS,
+    Shares,
+    composite_bases,
+    composites,
+    is_correct,
+    ratio,
+    shares,
+)
 
 TAILS = ((1 - LEVEL) / 2, (1 + LEVEL) / 2)
 
@@ -51,7 +61,7 @@ def composite_intervals(table: CellTable, question: Question) -> dict[str, tuple
     counts = composite_counts(table, question)
     seen = composites(counts, is_class)
     exact = composite_simultaneous(counts, is_class, together=False)
-    n = counts.reshape(table.size, -1).sum(axis=1)
+    n = composite_bases(counts, is_class)
     rng = chance.generator(question.seed, *table.by, "composite intervals")
     draws = {rate: np.full((2, table.size), np.nan) for rate in COMPOSITES}
     for cell in range(table.size):
@@ -65,7 +75,7 @@ def composite_intervals(table: CellTable, question: Question) -> dict[str, tuple
         low, high = np.where(certain, exact[rate][0], low), np.where(certain, exact[rate][1], high)
         unknown = np.isnan(seen[rate])
         low, high = np.where(unknown, np.nan, low), np.where(unknown, np.nan, high)
-        result[rate] = (seen[rate], low, high, n)
+        result[rate] = (seen[rate], low, high, n[rate])
     return result
 
 

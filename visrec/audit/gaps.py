@@ -15,7 +15,16 @@ import pandas as pd
 from visrec.audit import chance
 from visrec.audit.cells import CellTable, binary_counts
 from visrec.audit.intervals import LEVEL, holm, sidak_level, simultaneous
-from visrec.audit.rates import COMPLEMENT, COMPOSITES, PROPORTIONS, Shares, composites, is_correct, shares
+from visrec.audit.rates import (
+    COMPLEMENT,
+    COMPOSITES,
+    PROPORTIONS,
+    Shares,
+    composite_bases,
+    composites,
+    is_correct,
+    shares,
+)
 
 SUPPORTED, CANNOT_TELL, TOO_FEW = "supported", "cannot tell", "too few images"
 LEAST_IS_BEST = {"fpr", "fnr", "fdr", "for", "missing"}
@@ -152,9 +161,9 @@ def composite_gaps(table: CellTable, question: Question) -> dict[str, Gap]:
     """Gaps of balanced accuracy and F1, with rows dealt out anew among the cells within each label."""
     is_class = not is_correct(table, question.outcome)
     counts = composite_counts(table, question)
-    n = counts.reshape(table.size, -1).sum(axis=1)
+    n = composite_bases(counts, is_class)
     seen = composites(counts, is_class)
-    enough = {rate: (n >= max(question.min_count, 1)) & ~np.isnan(seen[rate]) for rate in COMPOSITES}
+    enough = {rate: (n[rate] >= max(question.min_count, 1)) & ~np.isnan(seen[rate]) for rate in COMPOSITES}
     if max(int(e.sum()) for e in enough.values()) < 2:
         return {rate: Gap(rate, cells=int(enough[rate].sum()), too_few=True) for rate in COMPOSITES}
     rng = chance.generator(question.seed, *table.by, "composites")
@@ -163,7 +172,8 @@ def composite_gaps(table: CellTable, question: Question) -> dict[str, Gap]:
     ends = composite_simultaneous(counts, is_class)
     names = table.names()
     return {
-        rate: _composite_gap(rate, seen[rate], drawn[rate].T, ends[rate], n, enough[rate], names) for rate in COMPOSITES
+        rate: _composite_gap(rate, seen[rate], drawn[rate].T, ends[rate], n[rate], enough[rate], names)
+        for rate in COMPOSITES
     }
 
 

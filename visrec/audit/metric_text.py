@@ -378,8 +378,13 @@ def gap_sentence(gap, by, min_count: int = 30) -> str:
     name = rate_name(gap["rate"])
     if gap["verdict"] == "too few images":
         return f"Fewer than two cells have {min_count} images that {name} by {where} rests on: too few images."
-    known = f"The gap in {name} by {where} is {_short(gap['value'])}; chance alone would show up to "
-    return f"{known}{_short(gap['null_high'])} at these sizes: {gap['verdict']}."
+    value, chance = gap["value"], gap["null_high"]
+    known = f"The gap in {name} by {where} is {_short(value)}; chance alone would show up to {_short(chance)}"
+    if gap["verdict"] == "supported" and value <= chance:
+        return f"{known}, but between the smallest cells, not between those that differ: supported."
+    if gap["verdict"] != "supported" and value > chance:
+        return f"{known} at these sizes, but one such finding among so many rates may be chance: {gap['verdict']}."
+    return f"{known} at these sizes: {gap['verdict']}."
 
 
 def metric_sentence(row) -> str:

@@ -110,6 +110,19 @@ def composites(counts: np.ndarray, outcome_is_class: bool) -> dict[str, np.ndarr
     }
 
 
+def composite_bases(counts: np.ndarray, outcome_is_class: bool) -> dict[str, np.ndarray]:
+    """How many rows a composite rests on: its smallest base, int64 (...); shapes as in `composites`.
+
+    Balanced accuracy rests on the rarest label, F1 on the rows labelled or answered so (of the rarest class).
+    """
+    if outcome_is_class:
+        tn, fp, fn, tp = np.moveaxis(counts, -1, 0)
+        return {"balanced_accuracy": np.minimum(tp + fn, tn + fp), "f1": tp + fp + fn}
+    right = np.diagonal(counts, axis1=-2, axis2=-1)
+    labelled, answered = counts.sum(axis=-1), counts.sum(axis=-2)[..., : counts.shape[-2]]
+    return {"balanced_accuracy": labelled.min(axis=-1), "f1": (labelled + answered - right).min(axis=-1)}
+
+
 def averages(table: CellTable) -> dict[str, np.ndarray]:
     """Micro and macro averages over the classes, float64 (cells,).
 
