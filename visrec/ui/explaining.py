@@ -155,25 +155,10 @@ def png(pixels: np.ndarray) -> bytes:
 
 
 def as_json(run_id: str, image: Picture, explained, labels: list[str], judged=None) -> bytes:
-    """Everything of an explanation that can be written down, weights for every class included."""
-    document = {
-        "run": run_id,
-        "file": image.name,
-        "sha256": image.digest,
-        "prediction": labels[int(np.argmax(explained.prediction))],
-        "scores": dict(zip(labels, map(float, explained.prediction), strict=True)),
-        "segments": int(explained.n_segments),
-        "segment_map": explained.segments.tolist(),
-        "weights": {label: explained.weights[i].tolist() for i, label in enumerate(labels)},
-        "intercept": dict(zip(labels, map(float, explained.intercept), strict=True)),
-        "r2": dict(zip(labels, map(float, explained.r2), strict=True)),
-        "samples": explained.samples,
-        "seed": explained.seed,
-        "segmenter": explained.segmenter,
-        "fill": explained.fill,
-        "badge": judged.to_json() if judged is not None else None,
-        "seconds": explained.seconds,
-    }
+    """The explanation's document (`visrec.explain.document`) with the run and the image it belongs to."""
+    from visrec.explain.document import to_document
+
+    document = {"run": run_id, "file": image.name, "sha256": image.digest, **to_document(explained, labels, judged)}
     return json.dumps(_known(document), allow_nan=False).encode()
 
 

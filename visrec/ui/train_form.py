@@ -3,7 +3,6 @@
 import dataclasses
 import os
 
-import pandas as pd
 import streamlit as st
 
 from visrec.config import TrainConfig
@@ -80,7 +79,7 @@ def _expert(config: TrainConfig, plain: TrainConfig) -> tuple[TrainConfig, str]:
         one, two, three = st.columns(3)
         values = {
             "image_size": _number(one, "Image size (pixels)", plain.image_size, 32, 512, "image_size"),
-            "epochs": _number(two, "Passes for the head", plain.epochs, 1, 10_000, "epochs"),
+            "epochs": _number(two, "Passes for the head", plain.epochs, 0, 10_000, "epochs"),
             "fine_tune_epochs": _number(
                 three, "Passes of fine-tuning", plain.fine_tune_epochs, 0, 1000, "fine_tune_epochs"
             ),
@@ -212,19 +211,3 @@ def recent(rows: list) -> None:
             frame.go(page, run=row.id)
     if len(rows) >= 8 and st.button("All runs", type="tertiary", icon=":material/history:", key="train_all"):
         frame.go("runs")
-
-
-def as_table(rows: list) -> pd.DataFrame:
-    """The list of runs as a table for people."""
-    return pd.DataFrame(
-        {
-            "name": [row.name for row in rows],
-            "state": [wording.STATES.get(row.state, row.state) for row in rows],
-            "predicts": [row.target for row in rows],
-            "bucket": [row.bucket.rstrip("/").rpartition("/")[2] or "none" for row in rows],
-            "accuracy": [row.accuracy for row in rows],
-            "made": [wording.date(row.created) for row in rows],
-            "kind": [row.kind for row in rows],
-            "id": [row.id for row in rows],
-        }
-    )
