@@ -1,0 +1,185 @@
+"""The Trust pages through ``app.py``: they draw, and their figures are the audit's to the last digit."""
+
+import json
+
+import numpy as np
+import pytest
+
+from visrec.audit.engine import audit
+from visrec.audit.predictions import load_predictions
+
+PAGES = ["pages/trust/overview.py", "pages/trust/confusion.py", "pages/trust/fairness.py"]
+
+
+def open_page(app, page: str, **query):
+    """The page as a bookmark opens it: in a fresh session, with the address's parameters."""
+    for key, value in query.items():
+        app.query_params[key] = value
+    app.switch_page(page).run()
+    return app
+
+
+def figures(app) -> list[dict]:
+    """Every Plotly figure of the page, as sent to the browser."""
+    return [json.loads(chart.proto.spec) for chart in app.get("plotly_chart")]
+
+
+def numbers(values) -> list[float]:
+    """A trace's coordinate, whichever of Plotly's encodings it came in."""
+    if isinstance(values, dict):
+        import base64
+
+        return np.frombuffer(base64.b64decode(values["bdata"]), dtype=values["dtype"]).tolist()
+    return list(values)
+
+
+def words(app) -> str:
+    """Every text of the page, without Markdown's escapes."""
+    return "\n".join(
+        str(e.value) for kind in ("markdown", "caption", "subheader", "info") for e in app.get(kind)
+    ).replace("\\", "")
+
+
+def direct(run, **options):
+    """The audit as the command line makes it."""
+    frame = run.predictions()
+    return audit(load_predictions(frame, split="val", attributes=["race", "age"], labels=run.labels()), **options)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_without_a_run_the_page_says_what_to_do(app, page):
+    """An empty state is a page too."""
+    open_page(app, page)
+
+    assert not app.exception
+    assert any("No run yet" in s.value for s in app.subheader)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_page_draws(app, run, page):
+    """Each page shows at least one chart and no fault."""
+    open_page(app, page)
+
+    assert not app.exception
+    assert not app.error
+    assert figures(app)
+
+
+def test_rates_on_the_page_are_the_audits_to_the_last_digit(app, run):
+    """UI, command line and report share one engine: not one rounding in between."""
+    open_page(app, "pages/trust/fairness.py")
+    document = direct(run, by=["race", "age"]).to_json(aif360=False)
+    wanted = sorted(c["accuracy"]["value"] for c in document["cells"] if c["accuracy"]["n"] >= 30)
+
+    [dots] = [t for f in figures(app) for t in f["data"] if t.get("name") == "rate and 95 % interval"]
+    assert wanted == sorted(numbers(dots["x"]))
+
+
+def test_tables_on_the_page_are_the_audits_to_the_last_digit(app, run):
+    """Also the intervals, the gaps and their null bands, as the download holds them."""
+    open_page(app, "pages/trust/fairness.py")
+    document = direct(run, by=["race", "age"]).to_json(aif360=False)
+    tables = [d.value for d in app.dataframe]
+
+    [gaps] = [t for t in tables if "null_high" in t]
+    for row, said in zip(gaps.to_dict("records"), document["gaps"], strict=True):
+        for key in ("value", "low", "high", "null_mean", "null_high", "p_holm"):
+            assert (said[key] is None and np.isnan(row[key])) or said[key] == row[key]
+    [cells] = [t for t in tables if "accuracy_low" in t and "race" in t]
+    for row, said in zip(cells.to_dict("records"), document["cells"], strict=True):
+        assert [said["accuracy"][k] for k in ("value", "low", "high", "n")] == [
+            row["accuracy"], row["accuracy_low"], row["accuracy_high"], row["accuracy_n"],
+        ]  # fmt: skip
+
+
+def test_matrices_on_the_page_are_the_audits(app, run):
+    """Every square's count."""
+    open_page(app, "pages/trust/confusion.py")
+    [table] = [d.value for d in app.dataframe if "share_of_row" in d.value]
+
+    for key, matrix in direct(run, by=["race", "age"]).confusion().items():
+        mine = table[(table["race"] == key[0]) & (table["age"] == key[1])]
+        assert matrix.ravel().tolist() == mine["count"].tolist()
+
+
+def test_overview_finds_the_group_that_was_planted(app, run):
+    """The drawn model is wrong three times as often about one race; split by race, that is the headline."""
+    open_page(app, PAGES[0], by="race")
+
+    assert "Worst supported group: Black" in words(app)
+    assert "Largest supported gap" in words(app)
+
+
+def test_small_group_is_unknown_everywhere(app, run):
+    """Groups below the minimum count take no colour at all, however right their answers are."""
+    open_page(app, "pages/trust/confusion.py", min_count="400", by="race")
+
+    assert "3 groups of 3 with fewer than 400 rows" in words(app)
+    [grid] = [f for f in figures(app) if any(t["type"] == "heatmap" for t in f["data"])][1:]
+    assert np.isnan(np.array(numbers(grid["data"][0]["z"]), dtype=float)).all()
+
+
+def test_square_in_the_url_opens_its_gallery(app, run):
+    """A bookmark leads to exactly those images."""
+    open_page(app, "pages/trust/confusion.py", by="race", square="Black|Male|Female")
+    frame = run.predictions()
+    wanted = frame[(frame["race"] == "Black") & (frame["label"] == "Male") & (frame["prediction"] == "Female")]
+
+    assert f"{len(wanted)} images" in words(app)
+    [table] = [d.value for d in app.dataframe if "file" in d.value and "label" in d.value]
+    assert set(wanted["file"]) == set(table["file"])
+
+
+def test_filters_reach_the_figures(app, run):
+    """A slicer of the sidebar cuts the audited rows."""
+    open_page(app, "pages/trust/fairness.py", where_race="White", by="age")
+    document = direct(run, by=["age"], where={"race": ["White"]}).to_json(aif360=False)
+
+    [cells] = [d.value for d in app.dataframe if "accuracy_low" in d.value]
+    assert [c["accuracy"]["value"] for c in document["cells"]] == cells["accuracy"].tolist()
+
+
+@pytest.mark.parametrize("section", ["Pairs", "Images needed", "Scores"])
+def test_sections_open(app, run, section):
+    """Each section of the Metrics page draws its table for a class as outcome."""
+    open_page(app, "pages/trust/fairness.py", section=section, outcome="Male")
+
+    assert not app.exception
+    assert not app.error
+    assert app.dataframe
+
+
+def test_aif360_is_not_imported_for_the_other_sections(app, run):
+    """It costs seconds; only its own section may ask for it."""
+    import sys
+
+    before = "aif360" in sys.modules
+    open_page(app, "pages/trust/fairness.py")
+
+    assert before == ("aif360" in sys.modules)
+
+
+def test_threshold_recounts_every_row(app, run):
+    """At the threshold 0 everybody is answered with the class: TPR and FPR are 1."""
+    from visrec.ui.scores_view import table_at
+
+    scores = direct(run, by=["race"], outcome="Male").scores()
+    everybody, half = table_at(scores, 0.0, "Male"), table_at(scores, 0.5, "Male")
+
+    assert 0 == everybody.counts[:, :, 0].sum()
+    frame = run.predictions()
+    black = frame[frame["race"] == "Black"]
+    answered = (black["score:Male"] >= 0.5).sum()
+    assert answered == half.counts[half.keys.index(("Black",)), :, 1].sum()
+    assert len(frame) == half.counts.sum()
+
+
+def test_a_run_without_scores_says_what_is_missing(places, app):
+    """No thresholds without scores: the section says which column to bring."""
+    from tests.pages.conftest import drawn_predictions, make_run
+
+    run = make_run(places)
+    run.write_table("predictions.parquet", drawn_predictions().drop(columns=["score:Female", "score:Male"]))
+    open_page(app, PAGES[2], section="Scores")
+
+    assert any("No scores" in s.value for s in app.subheader)
