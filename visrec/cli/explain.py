@@ -1,4 +1,4 @@
-"""``visrec explain``: why a model answers what it answers for one image, and whether to believe that."""
+"""``visrec explain`` and ``visrec atlas``: why a model answers what it answers, for one image and group by group."""
 
 from pathlib import Path
 
@@ -27,26 +27,36 @@ def register(commands) -> None:
     explain.add_argument("--style", choices=STYLES, default="outline", help="how to paint them")
     explain.set_defaults(call=explain_one, show=_show_explanation)
 
+    atlas = commands.add_parser("atlas", help="where a model looks, one group against another")
+    atlas.add_argument("run", metavar="RUN", help="name or id of a run")
+    atlas.add_argument("--by", help="attributes whose crossing makes the cells (default: those the run watched)")
+    atlas.add_argument("--split", help="rows to take images from (default: test, else val)")
+    atlas.add_argument("--images", type=int, default=60, help="images per cell at most (default 60)")
+    atlas.add_argument("--grid", type=int, default=8, help="squares a side (default 8)")
+    atlas.add_argument("--permutations", type=int, default=4999, help="relabellings of the test (default 4999)")
+    atlas.add_argument("--seed", type=int, default=0, help="of sample, maskings and relabellings (default 0)")
+    atlas.set_defaults(call=atlas_of_run, show=_show_atlas)
+
 
 def explain_one(args, settings) -> dict:
     """Explain one image; the result has the keys of the design plus the class, the seed and each step's seconds."""
+    from visrec.cli.bar import Bar
     from visrec.explain.badge import judge
     from visrec.explain.document import to_document
     from visrec.explain.lime_image import explain_image
 
     predictor = open_model(args.run, settings)
     image = read_image(args.image, predictor.image_size)
-    found = explain_image(
-        image,
-        predictor,
-        label=None if args.label is None else class_number(args.label, predictor.labels),
-        samples=args.samples or None,
-        seed=args.seed,
-        segmenter=args.segmenter,
-        fill=args.fill,
-        progress=bar("explaining"),
-    )
-    badge = None if args.no_badge else judge(image, predictor, found, progress=bar("judging"))
+    label = None if args.label is None else class_number(args.label, predictor.labels)
+    with Bar("Explaining") as bar:
+        found = explain_image(
+            image, predictor, label=label, samples=args.samples or None, seed=args.seed,
+            segmenter=args.segmenter, fill=args.fill, progress=bar,
+        )  # fmt: skip
+    badge = None
+    if not args.no_badge:
+        with Bar("Judging") as bar:
+            badge = judge(image, predictor, found, progress=bar)
     if args.output:
         write_overlay(args, image, found)
     return to_document(found, predictor.labels, badge) | {"engine": predictor.engine, "overlay": args.output}
@@ -106,23 +116,20 @@ def write_overlay(args, image, found) -> None:
         raise OutsideError(f"The overlay cannot be written to '{goal}': {error.strerror}.") from error
 
 
-def bar(what: str):
-    """A progress bar on a terminal's standard error, else nothing."""
-    import sys
+def atlas_of_run(args, settings) -> dict:
+    """Make the atlas of a run and keep it there."""
+    from visrec.cli.bar import Bar
+    from visrec.explain.atlas_job import make
+    from visrec.runs.record import open_runs
 
-    if not sys.stderr.isatty():
-        return None
-    from tqdm import tqdm
-
-    drawn = tqdm(desc=what, unit="sample", leave=False)
-
-    def told(done: int, total: int) -> None:
-        drawn.total = total
-        drawn.update(done - drawn.n)
-        if done >= total:
-            drawn.close()
-
-    return told
+    run = open_runs(settings).open(args.run)
+    by = [name for name in (args.by.split(",") if args.by else run.record.get("by") or []) if name]
+    with Bar("Making the atlas") as bar:
+        atlas = make(
+            run, settings, by, split=args.split, per_cell=args.images, grid=args.grid, seed=args.seed,
+            permutations=args.permutations, report=lambda status: bar(round(100 * status.progress), 100),
+        )  # fmt: skip
+    return {"run": run.id, **atlas.to_json()}
 
 
 def _show_explanation(result: dict) -> None:
@@ -136,3 +143,21 @@ def _show_explanation(result: dict) -> None:
     print("Heaviest superpixels: " + ", ".join(f"{i} ({w:+.3f})" for i, w in heavy))
     print(f"{result['samples']} samples, seed {result['seed']}, {result['seconds']:.1f} s", end="")
     print(f", overlay in {result['overlay']}" if result["overlay"] else "; add -o overlay.png to see them")
+
+
+def _show_atlas(result: dict) -> None:
+    from visrec.cli.output import columns
+
+    print(result["alignment"]["sentence"])
+    lit = {d["cell"]: f"{d['lit_share']:.0%}" for d in result["differences"]}
+    rows = [
+        [c["cell"], c["n"], _span(c, "r2"), _span(c, "stability"), lit.get(c["cell"], "too few")]
+        for c in result["cells"]
+    ]
+    print(columns(rows, ["cell", "n", "R2", "stability", "differs from the rest on"]))
+    print(f"Anything differs anywhere: p = {result['p']:.4f} ({result['permutations']} relabellings).")
+
+
+def _span(cell: dict, name: str) -> str:
+    value, low, high = (cell[f"{name}{end}"] for end in ("", "_low", "_high"))
+    return "unknown" if value != value else f"{value:.2f} ({low:.2f}-{high:.2f})"
