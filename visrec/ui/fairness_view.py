@@ -175,11 +175,11 @@ def choose_groups(view: "state.View", by: Sequence[str]) -> tuple[str, str, str]
     with left:
         if len(by) > 1:
             attribute = st.selectbox("Compare by", by, key="compare_by", bind="query-params", format_func=wording.nice)
-    values = widgets.ordered(view.rows[attribute].dropna().astype(str).unique())
-    counts = view.rows[attribute].astype(str).value_counts()
+    table = audit_view.audit_of(view, by).cube.table((attribute,))
+    values, counts = [key[0] for key in table.keys], table.predicted
     with middle:
         chosen = st.selectbox(
-            "Privileged group", values, values.index(counts.index[0]), key="privileged", bind="query-params",
+            "Privileged group", values, int(np.argmax(counts)), key="privileged", bind="query-params",
             help="AIF360 needs one reference group. Differences are the others minus it, ratios the others divided "
             "by it.",
         )  # fmt: skip

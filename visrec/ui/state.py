@@ -5,6 +5,7 @@ the widgets; a page only ever asks for the view, so it works the same when the s
 """
 
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import pandas as pd
 import streamlit as st
@@ -65,7 +66,7 @@ class View:
         """Rows of the split, before any filter."""
         return len(self.predictions)
 
-    @property
+    @cached_property
     def rows(self) -> pd.DataFrame:
         """The rows that pass every filter."""
         keep = pd.Series(True, index=self.predictions.index)
