@@ -2,15 +2,18 @@
 
 import io
 import json
+import zipfile
 
 import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
 
+from visrec.config import Settings
 from visrec.data.layouts import read_bucket
 from visrec.data.split import assign_splits
 from visrec.errors import InputError, NotFoundError
+from visrec.storage.buckets import open_bucket
 from visrec.storage.folder import FolderStore
 
 LABELS = {f"img {n}.jpg": ("cat" if n % 3 else "dog") for n in range(12)}
@@ -53,7 +56,57 @@ def class_folders(store):
         store.write(f"{label}/{name}", picture(number))
 
 
-MAKERS = {f.__name__: f for f in (fairface, label_table, cloud_annotations, class_folders)}
+def class_folders_in_a_folder(store):
+    for number, (name, label) in enumerate(LABELS.items()):
+        store.write(f"dataset/{label}/{name}", picture(number))
+
+
+def json_lines(store):
+    rows = [json.dumps({"file": name, "label": label, "boxes": [1, 2]}) for name, label in LABELS.items()]
+    store.write("labels.jsonl", "\n".join(rows).encode())
+    for number, name in enumerate(LABELS):
+        store.write(name, picture(number))
+
+
+def parquet(store):
+    buffer = io.BytesIO()
+    pd.DataFrame({"file": list(LABELS), "label": list(LABELS.values())}).to_parquet(buffer)
+    store.write("labels.parquet", buffer.getvalue())
+    for number, name in enumerate(LABELS):
+        store.write(name, picture(number))
+
+
+def imagefolder(store):
+    rows = [f'"{name}",{label}' for name, label in LABELS.items()]
+    for split in ("train", "validation"):
+        store.write(f"{split}/metadata.csv", "\n".join(["file_name,label", *rows]).encode())
+        for number, name in enumerate(LABELS):
+            store.write(f"{split}/{name}", picture(number))
+
+
+def coco(store):
+    numbers = {name: number for number, name in enumerate(LABELS)}
+    document = {
+        "images": [{"id": number, "file_name": name, "width": 8, "height": 8} for name, number in numbers.items()],
+        "categories": [{"id": 1, "name": "cat"}, {"id": 7, "name": "dog"}],
+        "annotations": [
+            {"id": 9, "image_id": numbers[name], "category_id": 1 if label == "cat" else 7, "bbox": [0, 0, 1, 1]}
+            for name, label in LABELS.items()
+        ],
+    }
+    store.write("annotations/instances_train2017.json", json.dumps(document).encode())
+    for number, name in enumerate(LABELS):
+        store.write(f"train2017/{name}", picture(number))
+
+
+NAMES = {"class_folders_in_a_folder": "class_folders", "json_lines": "label_table", "parquet": "label_table"}
+MAKERS = {
+    f.__name__: f
+    for f in (
+        fairface, label_table, cloud_annotations, class_folders, class_folders_in_a_folder, json_lines, parquet,
+        imagefolder, coco,
+    )
+}  # fmt: skip
 
 
 @pytest.fixture(params=MAKERS)
@@ -72,7 +125,7 @@ def test_layout_is_detected_and_nothing_is_complained_of(layout, store):
     """A clean bucket has no problems."""
     table = read_bucket(store)
 
-    assert layout == table.layout
+    assert NAMES.get(layout, layout) == table.layout
     assert [] == table.problems
     assert [] == table.repairs
 
@@ -130,9 +183,10 @@ def test_image_without_label_is_named(layout, store):
 
 def test_label_without_image_is_named(layout, store):
     """An image that is gone leaves its label dangling; class folders cannot have that."""
-    if layout == "class_folders":
+    if layout.startswith("class_folders"):
         pytest.skip("a class folder holds no labels beside its images")
-    gone = "val/img 3.jpg" if layout == "fairface" else "img 3.jpg"
+    folder = {"fairface": "val/", "imagefolder": "train/", "coco": "train2017/"}.get(layout, "")
+    gone = f"{folder}img 3.jpg"
     store.delete(gone)
 
     table = read_bucket(store)
@@ -140,7 +194,23 @@ def test_label_without_image_is_named(layout, store):
 
     assert gone not in set(table.samples["file"])
     assert 1 == found["missing_file"].count
-    assert gone in found["missing_file"].examples[0]
+    assert "img 3.jpg" in found["missing_file"].examples[0]
+
+
+def test_zip_of_it_reads_like_the_folder(store, tmp_path):
+    """Packed with its own name around it, as people do."""
+    packed = tmp_path.parent / f"{tmp_path.name}.zip"
+    with zipfile.ZipFile(packed, "w") as archive:
+        for info in store.list():
+            archive.writestr(f"my data/{info.key}", store.read(info.key))
+    zipped = open_bucket(str(packed), Settings())
+    inside, outside = read_bucket(zipped), read_bucket(store)
+
+    assert outside.samples.equals(inside.samples)
+    assert outside.layout == inside.layout
+    assert {file: store.read(file) for file in outside.samples["file"]} == dict(
+        zipped.read_many(inside.samples["file"])
+    )
 
 
 def test_other_files_are_no_images(store):

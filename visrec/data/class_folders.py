@@ -16,13 +16,13 @@ def detect(source: Source) -> bool:
 
 def read(source: Source) -> BucketTable:
     """Read labels and splits from the paths."""
-    split_tops = {top for top in {key.split("/", 1)[0] for key in source.images if "/" in key} if top.lower() in SPLITS}
-    # a class called "test" beside other classes is a class: tops are splits only if they hold folders of their own
-    nested = {key.split("/", 1)[0] for key in source.images if key.count("/") >= 2}
-    splits = split_tops & nested
+    # everything in one folder: the data set was packed with its own name around it
+    wrapping = _wrapping(source.images)
+    paths = {key: key.removeprefix(wrapping) for key in source.images}
+    splits = _split_folders(paths.values())
     rows, unlabelled = [], []
-    for key in source.images:
-        parts = key.split("/")
+    for key, path in paths.items():
+        parts = path.split("/")
         split = SPLITS[parts.pop(0).lower()] if parts[0] in splits else ""
         if len(parts) < 2:
             unlabelled.append(key)
@@ -33,6 +33,22 @@ def read(source: Source) -> BucketTable:
     problems += _without_training_images(samples)
     targets = ["label"] if samples["label"].nunique() > 1 else []
     return BucketTable("class_folders", samples, targets, ["label"], {"target": "label", "by": []}, problems)
+
+
+def _wrapping(keys: list[str]) -> str:
+    """The folder that holds every image and nothing but folders of images, with its ``/``; "" if there is none."""
+    prefix = ""
+    while True:
+        rest = [key.removeprefix(prefix) for key in keys]
+        tops = {key.partition("/")[0] for key in rest}
+        if len(tops) != 1 or any(key.count("/") < 2 for key in rest) or next(iter(tops)).lower() in SPLITS:
+            return prefix
+        prefix += tops.pop() + "/"
+
+
+def _split_folders(paths) -> set[str]:
+    """Top folders that name a split and hold folders of their own; a class called "test" beside others is a class."""
+    return {path.split("/", 1)[0] for path in paths if path.count("/") >= 2 and path.split("/", 1)[0].lower() in SPLITS}
 
 
 def _without_training_images(samples: pd.DataFrame) -> list:

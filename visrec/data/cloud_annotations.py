@@ -28,7 +28,7 @@ def read(source: Source) -> BucketTable:
     names = {key: _labels(entries) for key, entries in document["annotations"].items()}
     rule = source.decision("multiple_labels", MULTIPLE)
     known = set(source.objects)
-    rows = {key: _one(labels, rule) for key, labels in names.items() if key in known}
+    rows = {key: one_label(labels, rule) for key, labels in names.items() if key in known}
     rows = {key: label for key, label in sorted(rows.items()) if label is not None}
     samples = pd.DataFrame({"file": list(rows), "split": "", "label": list(rows.values())}).astype("str")
     dangling = sorted(key for key, labels in names.items() if labels and key not in known)
@@ -37,7 +37,7 @@ def read(source: Source) -> BucketTable:
     problems = [
         *label_problems(source, samples, dangling, unlabelled),
         *_label_list(document, names),
-        *_multiple(names, known, rule),
+        *several_labels_problem({key: labels for key, labels in names.items() if key in known}, rule),
         *_boxes(document),
     ]
     targets = ["label"] if samples["label"].nunique() > 1 else []
@@ -76,7 +76,8 @@ def _labels(entries) -> list[str]:
     return list(dict.fromkeys(str(label) for label in labels if label is not None and str(label).strip()))
 
 
-def _one(labels: list[str], rule: str) -> str | None:
+def one_label(labels: list[str], rule: str) -> str | None:
+    """The label of an image with these different labels under a rule; None where it has none or is set aside."""
     if len(labels) <= 1 or rule == "first":
         return labels[0] if labels else None
     return " + ".join(sorted(labels)) if rule == "combine" else None
@@ -98,10 +99,9 @@ def _label_list(document: dict, names: dict[str, list[str]]) -> list[Problem]:
     return found
 
 
-def _multiple(names: dict[str, list[str]], known: set[str], rule: str) -> list[Problem]:
-    several = [
-        f"{key}: {', '.join(labels)}" for key, labels in sorted(names.items()) if len(labels) > 1 and key in known
-    ]
+def several_labels_problem(names: dict[str, list[str]], rule: str) -> list[Problem]:
+    """Images with several different labels, and what the rule makes of them."""
+    several = [f"{key}: {', '.join(labels)}" for key, labels in sorted(names.items()) if len(labels) > 1]
     if not several:
         return []
     what = {

@@ -53,12 +53,12 @@ PLANTED = (
 """Where the demo's photos are worse; nothing else distinguishes the cells but their size."""
 
 RACE_WEIGHTS = {
-    "White": 0.24, "Black": 0.15, "East Asian": 0.15, "Southeast Asian": 0.12, "Indian": 0.14, "Middle Eastern": 0.09,
-    "Latino_Hispanic": 0.11,
+    "White": 0.22, "Black": 0.16, "East Asian": 0.16, "Southeast Asian": 0.09, "Indian": 0.14, "Middle Eastern": 0.11,
+    "Latino_Hispanic": 0.12,
 }  # fmt: skip
 AGE_WEIGHTS = {
-    "0-2": 0.03, "3-9": 0.1, "10-19": 0.1, "20-29": 0.27, "30-39": 0.17, "40-49": 0.11, "50-59": 0.08, "60-69": 0.05,
-    "more than 70": 0.09,
+    "0-2": 0.03, "3-9": 0.11, "10-19": 0.11, "20-29": 0.23, "30-39": 0.18, "40-49": 0.13, "50-59": 0.09, "60-69": 0.05,
+    "more than 70": 0.07,
 }  # fmt: skip
 
 FACES_TOML = """\
@@ -71,6 +71,7 @@ alpha = 0.35
 weights = "none"
 epochs = 0
 fine_tune_epochs = 10
+batch_size = 32
 """
 MUGS_TOML = """\
 # How visrec trains on this bucket unless told otherwise: small and from scratch, no download needed.
@@ -80,7 +81,8 @@ image_size = 96
 alpha = 0.35
 weights = "none"
 epochs = 0
-fine_tune_epochs = 20
+fine_tune_epochs = 30
+batch_size = 16
 """
 
 

@@ -73,7 +73,7 @@ def avatar(rng: np.random.Generator, smiling: bool, size: int = 128) -> Image.Im
     """A drawn head and shoulders, RGB, ``size`` x ``size``."""
     skin, hair, clothes, ground = (_pick(rng, table) for table in (SKINS, HAIRS, CLOTHES, GROUNDS))
     pen = Pen(size, ground)
-    x, y, s = 0.5 + rng.normal(0, 0.02), 0.52 + rng.normal(0, 0.015), rng.uniform(1.2, 1.4)
+    x, y, s = 0.5 + rng.normal(0, 0.02), 0.53 + rng.normal(0, 0.015), rng.uniform(1.4, 1.6)
     style = rng.integers(6)
     _backdrop(pen, rng, ground)
     if style in (1, 2):
@@ -170,15 +170,19 @@ def _hair(pen, rng, x, y, s, hair, style: int) -> None:
 def _eyes(pen, rng, x, y, s, hair, smiling: bool) -> None:
     dark, lift = (40, 32, 30), rng.uniform(-0.012, 0.012) + 0.006 * smiling
     open_by = rng.uniform(0.018, 0.024) if smiling else rng.uniform(0.021, 0.027)
+    laughing = smiling and rng.random() < 0.4
     for side in (-1, 1):
         ex, ey = x + side * 0.085 * s, y - 0.03 * s
-        pen.ellipse(ex, ey, 0.034 * s, open_by * s, (250, 250, 248))
-        pen.ellipse(ex + 0.004 * s, ey, 0.017 * s, min(0.019, open_by) * s, dark)
-        pen.ellipse(ex + 0.009 * s, ey - 0.007 * s, 0.006 * s, 0.006 * s, (255, 255, 255))
         brow = y - 0.085 * s - lift
         pen.line(
             [(ex - 0.04 * s, brow + 0.008 * s), (ex, brow), (ex + 0.04 * s, brow + 0.008 * s)], _tone(hair, -12), 0.013
         )
+        if laughing:
+            pen.arc(ex, ey + 0.014 * s, 0.036 * s, 0.032 * s, 190, 350, dark, 0.014 * s)
+            continue
+        pen.ellipse(ex, ey, 0.034 * s, open_by * s, (250, 250, 248))
+        pen.ellipse(ex + 0.004 * s, ey, 0.017 * s, min(0.019, open_by) * s, dark)
+        pen.ellipse(ex + 0.009 * s, ey - 0.007 * s, 0.006 * s, 0.006 * s, (255, 255, 255))
 
 
 def _nose(pen, x, y, s, skin) -> None:

@@ -168,7 +168,8 @@ def _read_file(source: Source, key: str, split: str) -> tuple[pd.DataFrame, list
     table = free_reserved(read_table(source.store.read(key), key))
     column = next((c for c in table.columns if c.lower() in ("file", "path", "image", "filename")), table.columns[0])
     table = table.rename(columns={column: "file", **{c: c.lower() for c in table.columns if c.lower() in KNOWN}})
-    keys = match_files(table["file"], source.images, key.rpartition("/")[0] + "/" if "/" in key else "")
+    folder = key.rpartition("/")[0] + "/" if "/" in key else ""
+    keys = match_files(table["file"], source.images, folder, f"{folder}{split}/")
     moved = table["file"][keys.notna() & (keys != table["file"])]
     problems = []
     if len(moved):

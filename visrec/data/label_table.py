@@ -1,4 +1,4 @@
-"""The label-table layout: a CSV with one row per image, a column of file names and columns of labels.
+"""The label-table layout: one row per image, a column of file names and columns of labels; CSV, JSON lines or Parquet.
 
 Which column names the files and which one is predicted is guessed from common names, and said by the bucket's
 ``visrec.toml`` where the guess would be wrong.
@@ -22,23 +22,24 @@ from visrec.errors import InputError, nearest
 
 FILE_COLUMNS = ("file", "filename", "file_name", "image", "image_path", "path", "filepath", "img", "key", "image_id")
 LABEL_COLUMNS = ("label", "labels", "class", "target", "category", "class_name")
+TABLES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
 SPLIT_COLUMNS = ("split", "subset", "set", "fold", "partition")
 
 
 def detect(source: Source) -> bool:
-    """Whether the description names a table, or a CSV near the root has a column of file names."""
+    """Whether the description names a table, or a table near the root has a column of file names."""
     return bool(source.description.get("labels", {}).get("table")) or find_table(source) is not None
 
 
 def find_table(source: Source) -> str | None:
-    """The first CSV, nearest to the root, that has a ``file`` column."""
-    candidates = [key for key in source.objects if key.lower().endswith((".csv", ".tsv")) and key.count("/") <= 1]
+    """The first table, nearest to the root, that has a ``file`` column."""
+    candidates = [key for key in source.objects if key.lower().endswith(TABLES) and key.count("/") <= 1]
     for key in sorted(candidates, key=lambda k: (k.count("/"), k)):
         try:
             table = read_table(source.store.read(key), key)
         except InputError:
             continue
-        if _column(table, FILE_COLUMNS) and len(table.columns) > 1:
+        if column_of(table, FILE_COLUMNS) and len(table.columns) > 1:
             return key
     return None
 
@@ -51,7 +52,7 @@ def read(source: Source) -> BucketTable:
         raise InputError(f"visrec.toml names the label table '{key}', which is not in the bucket {source.store.url}.")
     table = read_table(source.store.read(key), key)
     file = _named(table, said.get("file"), FILE_COLUMNS, key)
-    split = said.get("split") or _column(table.drop(columns=file), SPLIT_COLUMNS)
+    split = said.get("split") or column_of(table.drop(columns=file), SPLIT_COLUMNS)
     root = said.get("root", key.rpartition("/")[0])
     keys = match_files(table[file], source.images, root.rstrip("/") + "/" if root else "")
     there = keys.notna()
@@ -68,14 +69,14 @@ def read(source: Source) -> BucketTable:
         shown = [f"{old} -> {new}" for old, new in zip(table[file][moved], keys[moved], strict=True)]
         problems.append(problem("path_prefix", "info", shown, "Matched by the end of the name."))
     targets, attributes = choose_columns(samples)
-    label = said.get("target") or _column(samples[targets], LABEL_COLUMNS)
+    label = said.get("target") or column_of(samples[targets], LABEL_COLUMNS)
     if label and label not in samples:
         raise InputError(f"visrec.toml names the target '{label}'. {nearest(label, targets)}")
     return BucketTable("label_table", samples, targets, attributes, {"target": label} if label else {}, problems)
 
 
 def _named(table: pd.DataFrame, said: str | None, usual: tuple[str, ...], key: str) -> str:
-    name = said or _column(table, usual)
+    name = said or column_of(table, usual)
     if name is None or name not in table:
         wanted = said or "file"
         raise InputError(
@@ -85,6 +86,7 @@ def _named(table: pd.DataFrame, said: str | None, usual: tuple[str, ...], key: s
     return name
 
 
-def _column(table: pd.DataFrame, usual: tuple[str, ...]) -> str | None:
+def column_of(table: pd.DataFrame, usual: tuple[str, ...]) -> str | None:
+    """The first of the usual names that the table has, in any case; None if it has none."""
     lowered = {str(column).lower(): column for column in reversed(table.columns)}
     return next((lowered[name] for name in usual if name in lowered), None)

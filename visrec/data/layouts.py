@@ -1,6 +1,7 @@
 """A layout is how labels are written in a bucket; this module finds out which one it is, and reads it.
 
-FairFace CSVs, any label CSV, Cloud Annotations, class folders are tried in this order. A ``visrec.toml`` at the
+FairFace's CSVs, Cloud Annotations, Hugging Face's metadata, COCO, any label table and class folders are tried in this
+order. A ``visrec.toml`` at the
 bucket's root can name the layout, describe an unusual table and set the defaults of a training; it is only read.
 """
 
@@ -8,7 +9,7 @@ import dataclasses
 import tomllib
 from collections.abc import Mapping
 
-from visrec.data import class_folders, cloud_annotations, fairface, label_table
+from visrec.data import class_folders, cloud_annotations, coco, fairface, imagefolder, label_table
 from visrec.data.problems import Problem, sort_problems
 from visrec.data.spelling import merge_spellings
 from visrec.data.table import BucketTable, Source, choose_columns
@@ -21,6 +22,8 @@ DESCRIPTION = "visrec.toml"
 LAYOUTS = {
     "fairface": fairface,
     "cloud_annotations": cloud_annotations,
+    "imagefolder": imagefolder,
+    "coco": coco,
     "label_table": label_table,
     "class_folders": class_folders,
 }
@@ -82,8 +85,9 @@ def detect(source: Source) -> str:
             return name
     raise InputError(
         f"{source.store.url} has {len(source.objects):,} objects, {len(source.images):,} of them images, and nothing "
-        "that labels them. Expected FairFace label files (fairface_label_train.csv), a CSV with a 'file' column, "
-        "Cloud Annotations' _annotations.json, or one folder per class; a visrec.toml can describe anything else."
+        "that labels them. Expected FairFace label files (fairface_label_train.csv), a table with a 'file' column (CSV, "
+        "JSON lines or Parquet), Cloud Annotations' _annotations.json, COCO annotations, or one folder per class; "
+        "a visrec.toml can describe anything else."
     )
 
 

@@ -5,6 +5,7 @@ spelled and which columns may be predicted.
 """
 
 import io
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -85,18 +86,56 @@ class BucketTable:
 
 
 def read_table(data: bytes, key: str) -> pd.DataFrame:
-    """A CSV as text columns, whatever its encoding and separator; blanks around values go, empty means missing.
+    """A table as text columns: CSV whatever its encoding and separator, JSON lines, or Parquet, by the key's ending.
+
+    Blanks around values go, empty means missing.
 
     Raises
     ------
     InputError
         If it holds no header row or cannot be parsed.
     """
+    kind = key.lower().rpartition(".")[2]
+    table = {"jsonl": _json_lines, "ndjson": _json_lines, "parquet": _parquet}.get(kind, _csv)(data, key)
+    table.columns = [str(column).strip().strip('"') for column in table.columns]
+    table = table.loc[:, [c for c in table.columns if not c.startswith("Unnamed:")]]
+    table = table.apply(lambda c: c.astype("str").str.strip())
+    return table.mask(table == "").dropna(how="all").reset_index(drop=True)
+
+
+def _json_lines(data: bytes, key: str) -> pd.DataFrame:
+    rows = []
+    for number, line in enumerate(_text(data).splitlines(), 1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except json.JSONDecodeError as error:
+            raise InputError(f"Line {number} of '{key}' is not JSON ({error}); expected one object a line.") from error
+        if not isinstance(row, dict):
+            raise InputError(f"Line {number} of '{key}' is a {type(row).__name__}; expected one object a line.")
+        rows.append({k: v if isinstance(v, str) or v is None else json.dumps(v) for k, v in row.items()})
+    return pd.DataFrame(rows, dtype="object")
+
+
+def _parquet(data: bytes, key: str) -> pd.DataFrame:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        table = pq.read_table(pa.BufferReader(data))
+    except (pa.ArrowInvalid, OSError) as error:
+        raise InputError(f"'{key}' cannot be read as Parquet ({str(error).splitlines()[0]}).") from error
+    plain = [f.name for f in table.schema if not pa.types.is_nested(f.type) and not pa.types.is_binary(f.type)]
+    return table.select(plain).to_pandas()
+
+
+def _csv(data: bytes, key: str) -> pd.DataFrame:
     text = _text(data)
     header = text.split("\n", 1)[0]
     separator = max(",;\t|", key=header.count)
     try:
-        table = pd.read_csv(
+        return pd.read_csv(
             io.StringIO(text), sep=separator, dtype=str, keep_default_na=False, na_values=[""], skipinitialspace=True,
             index_col=False, on_bad_lines="error",
         )  # fmt: skip
@@ -105,22 +144,19 @@ def read_table(data: bytes, key: str) -> pd.DataFrame:
             f"'{key}' cannot be read as a table ({str(error).strip()}); expected a CSV whose first row "
             "names the columns."
         ) from error
-    table.columns = [str(column).strip().strip('"') for column in table.columns]
-    table = table.loc[:, [c for c in table.columns if not c.startswith("Unnamed:")]].apply(lambda c: c.str.strip())
-    return table.mask(table == "").dropna(how="all").reset_index(drop=True)
 
 
-def match_files(files: pd.Series, images: Iterable[str], root: str = "") -> pd.Series:
+def match_files(files: pd.Series, images: Iterable[str], *roots: str) -> pd.Series:
     """The key of each named file; missing where there is none, or where several could be meant.
 
-    A name is taken as it stands; else below ``root`` (the folder of the label file); else by its longest agreeing
-    end, so that copies with a ``fairface/`` too many or a folder too few are read right.
+    A name is taken as it stands; else below one of the ``roots`` (such as the folder of the label file); else by its
+    longest agreeing end, so that copies with a ``fairface/`` too many or a folder too few are read right.
     """
     images = list(images)
     known = set(images)
     names = files.fillna("").str.replace("\\", "/", regex=False).str.removeprefix("./")
     keys = names.where(names.isin(known))
-    if root:
+    for root in filter(None, roots):
         below = root + names
         keys = keys.where(keys.notna(), below.where(below.isin(known)))
     missing = keys.isna() & (names != "")

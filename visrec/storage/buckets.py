@@ -17,7 +17,7 @@ S3_SCHEMES = ("s3://", "cos://")
 
 @dataclass(frozen=True)
 class Bucket:
-    """A bucket as it is offered: its name, where it lies (no secrets), and ``folder`` or ``s3``."""
+    """A bucket as it is offered: its name, where it lies (no secrets), and ``folder``, ``zip`` or ``s3``."""
 
     name: str
     url: str
@@ -55,10 +55,10 @@ def open_bucket(name_or_url: str, settings: Settings) -> Store:
     if name.startswith(S3_SCHEMES):
         return open_store(name, settings)
     for folder in settings.buckets:
-        if _is_plain(name) and (folder / name).is_dir():
-            return FolderStore(folder / name)
-    if Path(name).is_dir():
-        return FolderStore(name)
+        if _is_plain(name) and (store := _open_local(folder / name)):
+            return store
+    if store := _open_local(Path(name)):
+        return store
     if settings.s3.configured and _is_plain(name):
         return _open_remote(name, settings)
     raise NotFoundError(f"There is no bucket '{name}'. {_on_offer(name, settings)}")
@@ -83,13 +83,23 @@ def _is_plain(name: str) -> bool:
     return bool(name) and "/" not in name and name not in (".", "..")
 
 
+def _open_local(path: Path) -> Store | None:
+    if path.is_dir():
+        return FolderStore(path)
+    if path.is_file() and path.suffix.lower() == ".zip":
+        from visrec.storage.zipped import open_zip
+
+        return open_zip(path)
+    return None
+
+
 def _local_buckets(settings: Settings) -> list[Bucket]:
     return [
-        Bucket(path.name, str(path.absolute()), "folder")
+        Bucket(path.name, str(path.absolute()), "folder" if path.is_dir() else "zip")
         for folder in settings.buckets
         if folder.is_dir()
         for path in sorted(folder.iterdir())
-        if path.is_dir() and not path.name.startswith(".")
+        if (path.is_dir() or path.suffix.lower() == ".zip") and not path.name.startswith(".")
     ]
 
 
