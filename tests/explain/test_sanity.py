@@ -1,0 +1,71 @@
+"""Randomised twins: the same architecture, nothing of what was learnt, and the map changes with them."""
+
+import numpy as np
+import pytest
+from planted_models import constant, drawn_image, left_detail
+
+from visrec.errors import InputError
+from visrec.explain.lime_image import explain_image
+from visrec.explain.sanity import KINDS, map_changes, randomised
+
+
+@pytest.fixture(scope="module")
+def model():
+    """A small network with every kind of layer that MobileNetV2 has, one part nested."""
+    import keras
+
+    layers = keras.layers
+    inputs = keras.Input((32, 32, 3))
+    x = layers.Conv2D(6, 3, use_bias=False)(inputs)
+    x = layers.ReLU()(layers.BatchNormalization()(x))
+    inner = keras.Model(inputs, layers.DepthwiseConv2D(3)(x), name="inner")
+    outer = keras.Input((32, 32, 3))
+    x = layers.GlobalAveragePooling2D()(inner(outer))
+    return keras.Model(outer, layers.Dense(2, activation="softmax")(layers.Dropout(0.2)(x)))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_twin_has_other_weights_and_the_model_keeps_its_own(model, kind):
+    """Kernels are all different, the original is untouched, the same seed gives the same twin."""
+    before = [np.array(w) for w in model.get_weights()]
+    images = np.stack([drawn_image(32, i) for i in range(4)])
+
+    twin, again, other = (randomised(model, kind, seed, images) for seed in (0, 0, 1))
+
+    for w, kept in zip(model.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(w, kept)
+    kernels = [i for i, w in enumerate(before) if w.ndim > 1]
+    assert all(not np.allclose(before[i], twin.get_weights()[i]) for i in kernels)
+    for a, b in zip(twin.get_weights(), again.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert not np.allclose(twin.get_weights()[0], other.get_weights()[0])
+    assert np.isfinite(twin(images.astype(np.float32))).all()
+
+
+def test_shuffled_weights_are_the_same_numbers(model):
+    """The distribution stays, the order goes."""
+    twin = randomised(model, "shuffled", 0)
+
+    for w, t in zip(model.get_weights(), twin.get_weights(), strict=True):
+        np.testing.assert_allclose(np.sort(w.ravel()), np.sort(t.ravel()))
+
+
+def test_the_map_changes_when_the_model_does():
+    """A twin that looks elsewhere gives another map, the model itself the same one."""
+    image = drawn_image(64, 3)
+    explained = explain_image(image, left_detail, samples=800)
+
+    same = map_changes(image, explained, left_detail)
+    mirrored = map_changes(image, explained, lambda x: left_detail(x[:, :, ::-1]))
+
+    assert 1.0 == pytest.approx(same)
+    assert mirrored < 0.5
+    assert np.isnan(map_changes(image, explained, constant))
+
+
+def test_wrong_kinds_are_told(model):
+    """What came, what there is."""
+    with pytest.raises(InputError, match=r"no randomisation 'redrwan'\. Did you mean 'redrawn'"):
+        randomised(model, "redrwan")
+    with pytest.raises(InputError, match="needs images"):
+        randomised(model, "settled")
