@@ -46,6 +46,11 @@ class Recipe:
         return asdict(self)
 
 
+FROM_SCRATCH = Recipe(rate=2e-3, changes=augment.FLIP_ONLY)
+"""From random weights with few steps: a higher rate and nothing but mirroring, for there is no time to learn more
+(measured on the drawn demo, 7 epochs of batches of 32: tune accuracy 0.86, with `Recipe()` 0.70)."""
+
+
 @dataclass(frozen=True)
 class Data:
     """What is trained on and chosen with.

@@ -156,7 +156,7 @@ def whole_network(work: Work, weights: Weights, run: Run, reporter: Reporter, *,
         fitted = part.fit(slice(None), part.choose(slice(None), reporter)[0], reporter)
         mobilenet.set_head(model, fitted.kernel, fitted.bias)
         decisions["penalty"] = fitted.penalty
-    recipe = tuning.Recipe()
+    recipe = tuning.Recipe() if weights.path else tuning.FROM_SCRATCH
     config = work.config
     reporter.stage("fine_tune", f"Training the whole network, {config.fine_tune_epochs} epochs.")
     decisions["fine_tune"] = tuning.fine_tune(
