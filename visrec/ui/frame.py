@@ -47,7 +47,7 @@ def auth_configured() -> bool:
 
 def require_login() -> None:
     """Stop unless the visitor may see this page: the whole check, called by ``app.py`` and again by each page."""
-    if not auth_configured() or st.user.is_logged_in:
+    if not auth_configured() or st.user.get("is_logged_in"):
         return
     st.title("visrec")
     st.write(wording.LOGIN)

@@ -63,10 +63,14 @@ def draw(bucket, table) -> tuple[TrainConfig | None, str]:
 
 
 def _resolved(config: TrainConfig, table) -> TrainConfig | None:
+    from visrec.model.mobilenet import find_weights
     from visrec.model.presets import resolve
 
     try:
-        return resolve(config, table)
+        complete = resolve(config, table)
+        if complete.weights not in ("imagenet", "none"):
+            find_weights(complete.weights, complete.alpha, complete.image_size)
+        return complete
     except VisrecError as error:
         st.error(widgets.escape(str(error)), icon=":material/error:")
         return None

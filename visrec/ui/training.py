@@ -3,6 +3,7 @@
 Reads only what the training process writes (status, history, log); the page may be closed at any time.
 """
 
+import re
 import time
 
 import pandas as pd
@@ -23,6 +24,7 @@ CELL = "accuracy:"
 FOLLOWED = 20
 """A group with fewer tune images is not drawn while training: its share would jump about."""
 MAX_CELLS = 8
+_MACHINERY = re.compile(r"[IWEF]\d{4} \d\d:\d\d|WARNING: All log messages before absl")
 
 
 def show(run, status) -> None:
@@ -40,7 +42,16 @@ def show(run, status) -> None:
         st.warning(widgets.escape(warning), icon=":material/warning:")
     show_curves(run.history(), record.get("watched") or {})
     with st.expander("Log", icon=":material/receipt_long:"):
-        st.code(run.log(200) or "Nothing logged yet.", language=None, height=260)
+        st.code(readable(run.log(400)) or "Nothing logged yet.", language=None, height=260)
+
+
+def readable(log: str) -> str:
+    """The log without what TensorFlow's own machinery says on starting; ``visrec follow`` shows all of it.
+
+    >>> readable("12:00:01 Epoch 1\\nI0000 00:00:17.1 10 port.cc:153] oneDNN custom operations are on.")
+    '12:00:01 Epoch 1'
+    """
+    return "\n".join(line for line in log.splitlines() if not _MACHINERY.match(line))
 
 
 def used_stages(record: dict) -> list[str]:
@@ -136,9 +147,7 @@ def show_cells(history: pd.DataFrame, watched: dict[str, int]) -> None:
     st.markdown("**Accuracy of each watched group**")
     large = [cell for cell in cells if watched.get(cell, 0) >= FOLLOWED]
     if not large:
-        st.caption(
-            f"Every watched group has fewer than {FOLLOWED} images to follow it by; the audit uses more images."
-        )
+        st.caption(f"Every watched group has fewer than {FOLLOWED} images to follow it by; the audit uses more images.")
         return
     st.caption(f":material/trending_down: {worst_line(history, large, watched)}")
     last = history[[CELL + cell for cell in large]].iloc[-1].sort_values()

@@ -1,0 +1,50 @@
+"""The Runs page: the list, one run in detail, several side by side."""
+
+from tests.pages.conftest import make_run
+
+PAGE = "pages/build/runs.py"
+
+
+def test_list_names_every_run_newest_first(app, places):
+    """With state and accuracy, imported tables included."""
+    make_run(places, name="older")
+    make_run(places, state="failed", name="newer")
+    app.run()
+    app.switch_page(PAGE).run()
+
+    table = app.dataframe[0].value
+    assert {"older", "newer"} == set(table["name"])
+    assert {"finished", "failed"} == set(table["state"])
+
+
+def test_details_show_settings_and_lineage(app, run):
+    """Enough to make the same run again."""
+    app.run()
+    app.switch_page(PAGE).run()
+
+    settings = next(d.value for d in app.dataframe if "setting" in d.value)
+    assert ["bucket", "predicts", "watched groups"] == settings["setting"].tolist()
+    assert any("took" in what for d in app.dataframe if "what" in d.value for what in d.value["what"])
+
+
+def test_rename_and_note_are_kept(app, run):
+    """Both are written into the run's record."""
+    app.run()
+    app.switch_page(PAGE).run()
+    app.text_input[0].set_value("a better name")
+    app.text_area[0].set_value("for the report")
+    next(b for b in app.button if b.label == "Keep").click().run()
+
+    assert "a better name" == run.record["name"]
+    assert "for the report" == run.record["note"]
+
+
+def test_empty_name_is_refused_in_a_sentence(app, run):
+    """And the old one stays."""
+    app.run()
+    app.switch_page(PAGE).run()
+    app.text_input[0].set_value(" ")
+    next(b for b in app.button if b.label == "Keep").click().run()
+
+    assert any("1 to 80 characters" in e.value for e in app.error)
+    assert "drawn" == run.record["name"]
