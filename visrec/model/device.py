@@ -6,6 +6,8 @@ switched on for a CPU, where it is ten times slower on this network.
 
 import os
 import platform
+import sys
+import tempfile
 
 
 def make_ready(*, cpu_only: bool = False) -> str:
@@ -20,6 +22,7 @@ def make_ready(*, cpu_only: bool = False) -> str:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     if not gpus():
         os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")  # else TensorFlow looks for one, and complains
+        import_quietly()
         return f"CPU ({cores()} cores, {platform.machine()})"
     import tensorflow as tf
 
@@ -34,6 +37,27 @@ def make_ready(*, cpu_only: bool = False) -> str:
         pass
     names = [tf.config.experimental.get_device_details(d).get("device_name", "GPU") for d in devices]
     return ", ".join(names)
+
+
+def import_quietly() -> None:
+    """Import Keras; what TensorFlow says to standard error while loading is shown only if loading fails.
+
+    It writes from C++, before its own log level is read, so the file descriptor itself is turned aside.
+    """
+    if "keras" in sys.modules:
+        return
+    with tempfile.TemporaryFile() as said:
+        kept = os.dup(2)
+        os.dup2(said.fileno(), 2)
+        try:
+            import keras  # noqa: F401
+        except BaseException:
+            said.seek(0)
+            os.write(kept, said.read())
+            raise
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
 
 
 def cores() -> int:

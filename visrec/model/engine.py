@@ -7,6 +7,7 @@ neither converts nor imports TensorFlow.
 """
 
 import importlib.util
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -75,48 +76,79 @@ class OpenVinoEngine:
         model.reshape([self.batch, self.image_size, self.image_size, 3])
         hints = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "THROUGHPUT"}
         self._compiled = core.compile_model(model, "CPU", hints)
+        # one more than run at a time, so that none of them waits while the next input is composed
+        self._in_flight = self._compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS") + 1
 
     def __call__(
         self, images: "np.ndarray", *, out: "np.ndarray | None" = None, progress: Callable[[int], None] | None = None
     ) -> "np.ndarray":
         """Outputs float32 (n, width) for uint8 or float32 images (n, size, size, 3) in 0..255.
 
-        ``progress`` is called with the number of images handed in so far, and may raise to stop.
+        ``progress`` is called now and then with the number of images done, and may raise to stop.
         """
         import numpy as np
-        import openvino as ov
 
-        count, step = len(images), self.batch
-        results = np.empty((count, self.width), np.float32) if out is None else out
-        queue = ov.AsyncInferQueue(self._compiled)
-        queue.set_callback(lambda request, at: _keep(results, at, request.get_output_tensor(0).data))
-        for at in range(0, count, step):
-            queue.start_async(_padded(images[at : at + step], step), at)
-            if progress and (at // step) % 16 == 0:
-                progress(at)
-        queue.wait_all()
+        results = np.empty((len(images), self.width), np.float32) if out is None else out
+        parts = (_padded(images[at : at + self.batch], self.batch) for at in range(0, len(images), self.batch))
+        for number, values in enumerate(self._pipeline(parts)):
+            _keep(results, number * self.batch, values)
+            if progress and number % 16 == 0:
+                progress(min(len(results), (number + 1) * self.batch))
         return results
 
     def stream(self, batches: Iterable["np.ndarray"]) -> Iterator["np.ndarray"]:
-        """Outputs for each batch, in order; a batch is composed while the ones before are computed."""
+        """Outputs for each batch, in order; what comes next is composed while the ones before are computed."""
         import numpy as np
-        import openvino as ov
 
-        queue = ov.AsyncInferQueue(self._compiled)
-        queue.set_callback(lambda request, goal: _keep(goal[0], goal[1], request.get_output_tensor(0).data))
-        pending: np.ndarray | None = None
-        for images in batches:
-            result = np.empty((len(images), self.width), np.float32)
-            for at in range(0, len(images), self.batch):
-                queue.start_async(_padded(images[at : at + self.batch], self.batch), (result, at))
-            if pending is not None:
-                # requests are taken in order, so once a whole batch was queued behind it only its tail may be open
-                queue.wait_all()
-                yield pending
-            pending = result
-        queue.wait_all()
-        if pending is not None:
-            yield pending
+        sizes: deque[int] = deque()
+
+        def parts():
+            for images in batches:
+                sizes.append(len(images))
+                for at in range(0, len(images), self.batch):
+                    yield _padded(images[at : at + self.batch], self.batch)
+
+        ready, filled = None, 0
+        for values in self._pipeline(parts()):
+            while ready is None:
+                ready, filled = np.empty((sizes.popleft(), self.width), np.float32), 0
+                if not len(ready):
+                    yield ready
+                    ready = None
+            _keep(ready, filled, values)
+            filled += len(values)
+            if filled >= len(ready):
+                yield ready
+                ready = None
+
+    def _pipeline(self, parts: Iterable["np.ndarray"]) -> Iterator["np.ndarray"]:
+        """Outputs of whole parts, in order, a few in flight at a time.
+
+        No callbacks: OpenVINO calls them from threads of its own, and one that waits for Python's lock while Python
+        waits for it stops both for good. The requests belong to the call, so that several threads may share an engine.
+        """
+        free = [self._compiled.create_infer_request() for _ in range(self._in_flight)]
+        busy: deque = deque()
+        try:
+            for part in parts:
+                if not free:
+                    yield self._answer(busy, free)
+                request = free.pop()
+                request.start_async({0: part}, share_inputs=True)
+                busy.append((request, part))  # the part must live as long as the request reads it
+            while busy:
+                yield self._answer(busy, free)
+        finally:
+            for request, _ in busy:
+                request.wait()
+
+    @staticmethod
+    def _answer(busy: deque, free: list) -> "np.ndarray":
+        request, _ = busy[0]
+        request.wait()
+        busy.popleft()
+        free.append(request)
+        return request.get_output_tensor(0).data.copy()
 
 
 class KerasEngine:
