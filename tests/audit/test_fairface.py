@@ -37,7 +37,12 @@ def test_a_filter_leaves_the_known_confusion_rows(predictions):
 
 @pytest.mark.parametrize(
     ("by", "least", "points"),
-    [(("race",), 1, 1.6), (("race", "age"), 1, 19.4), (("race", "age", "gender"), 1, 34.7), (("race", "age", "gender"), 30, 13.4)],
+    [
+        (("race",), 1, 1.6),
+        (("race", "age"), 1, 19.4),
+        (("race", "age", "gender"), 1, 34.7),
+        (("race", "age", "gender"), 30, 13.4),
+    ],
 )  # fmt: skip
 def test_chance_alone_shows_the_known_gap(predictions, by, least, points):
     """If every cell truly had 94 %, the max-min gap would still average so many points, each within 1.0."""

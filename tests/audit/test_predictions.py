@@ -120,7 +120,7 @@ def test_attributes_are_joined_by_file_with_folders_reconciled():
 
 def test_tables_that_name_other_images_do_not_join():
     """No name in common is a mistake, and both are quoted."""
-    with pytest.raises(InputError, match="No file of the table .such as 'a'.*such as 'q.jpg'"):
+    with pytest.raises(InputError, match=r"No file of the table .such as 'a'.*such as 'q.jpg'"):
         load_predictions(small(), attribute_table=pd.DataFrame({"file": ["q.jpg"], "race": ["r"]}))
 
 
@@ -157,7 +157,7 @@ def test_splits_are_chosen_and_the_rest_is_counted():
     """Rows of another split are no fault of the table; they are counted apart."""
     predictions = load_predictions(small(split=["val", "val", "train", "val"]), split="val")
     assert (predictions.cube.rows, predictions.other_splits, predictions.total) == (3, 1, 4)
-    with pytest.raises(InputError, match="no rows of the split 'test'.*train, val"):
+    with pytest.raises(InputError, match=r"no rows of the split 'test'.*train, val"):
         load_predictions(small(split=["val", "val", "train", "val"]), split="test")
 
 
@@ -187,7 +187,7 @@ def test_an_attribute_with_5000_values_makes_no_subgroups():
     """Named as an attribute it is refused with a way out; unnamed it is simply not taken for one."""
     n = 5000
     rows = pd.DataFrame({"label": ["x"] * n, "prediction": ["x"] * n, "who": [f"id {i}" for i in range(n)]})
-    with pytest.raises(InputError, match="'who' has more than 1,000 different values .*--bin who="):
+    with pytest.raises(InputError, match=r"'who' has more than 1,000 different values .*--bin who="):
         load_predictions(rows, attributes=["who"])
     assert load_predictions(rows).attributes == ()
 
@@ -197,7 +197,7 @@ def test_a_table_without_rows_is_refused(text, tmp_path):
     """An empty file and a lone header both say that rows are missing."""
     path = tmp_path / "empty.csv"
     path.write_text(text)
-    with pytest.raises(InputError, match="empty|no rows"):
+    with pytest.raises(InputError, match=r"empty|no rows"):
         load_predictions(path)
 
 

@@ -237,7 +237,7 @@ def _concatenated(parts: Sequence[CellScores]) -> CellScores:
 
 def _search_one(counts: np.ndarray, rate: str, min_count: int, most_cost: float) -> np.ndarray:
     gap, accuracy = _gap(counts, rate, min_count), _accuracy(counts)
-    allowed = accuracy >= np.nanmax(accuracy) - most_cost
+    allowed = (accuracy >= np.nanmax(accuracy) - most_cost) & _discriminates(counts)
     value = np.where(allowed & ~np.isnan(gap), gap, np.inf)
     best = np.flatnonzero(value <= value.min() + 1e-12)
     return np.full(counts.shape[1], best[np.argmax(accuracy[best])])
@@ -256,9 +256,16 @@ def _search_each(counts: np.ndarray, rate: str, min_count: int, most_cost: float
         place = np.where(small | np.isinf(off.min(axis=0)), one, off.argmin(axis=0))
         picked = _picked(counts, place)
         gap, accuracy = float(_gap(picked, rate, min_count)), float(_accuracy(picked))
-        if accuracy >= limit and not np.isnan(gap):
+        if accuracy >= limit and not np.isnan(gap) and _discriminates(picked):
             options.append((round(gap, 12), -accuracy, place))
     return min(options, key=lambda o: o[:2])[2] if options else one
+
+
+def _discriminates(counts: np.ndarray) -> np.ndarray:
+    """Whether not everybody is answered alike, which closes every gap and serves nobody: (..., cells, 4) to (...)."""
+    total = counts.sum(axis=-2)
+    selected = total[..., FP] + total[..., TP]
+    return (selected > 0) & (selected < total.sum(axis=-1))
 
 
 def _most_accurate(counts: np.ndarray) -> np.ndarray:
@@ -323,16 +330,25 @@ def _platt_by_cell(scores: CellScores, per_cell: bool) -> np.ndarray:
 
 
 def _platt(score: np.ndarray, negative: np.ndarray, positive: np.ndarray) -> np.ndarray:
-    """Newton's method for a weighted logistic curve with a small ridge: (slope, offset)."""
+    """Newton's method, halving steps that do not improve, for a weighted logistic curve: (slope, offset)."""
     design = np.stack([_logit(score), np.ones(len(score))], axis=1)
-    weight, ridge = negative + positive, 1e-3
-    curve = np.array([1.0, 0.0])
-    for _ in range(25):
+    weight, ridge, start = negative + positive, 1e-3, np.array([1.0, 0.0])
+
+    def loss(curve: np.ndarray) -> float:
+        value = design @ curve
+        return float(
+            (weight * np.logaddexp(0, value) - positive * value).sum() + ridge / 2 * ((curve - start) ** 2).sum()
+        )
+
+    curve, best = start, loss(start)
+    for _ in range(50):
         p = _sigmoid(design @ curve)
-        gradient = design.T @ (positive - weight * p) - ridge * (curve - [1.0, 0.0])
+        gradient = design.T @ (positive - weight * p) - ridge * (curve - start)
         hessian = (design * (weight * p * (1 - p))[:, None]).T @ design + ridge * np.eye(2)
         step = np.linalg.solve(hessian, gradient)
-        curve = curve + step * min(1.0, 5.0 / max(np.abs(step).max(), 1e-12))
-        if np.abs(step).max() < 1e-9:
+        while (found := loss(curve + step)) > best and np.abs(step).max() > 1e-10:
+            step = step / 2
+        if found > best or best - found <= 1e-10 * abs(best):
             break
+        curve, best = curve + step, found
     return curve

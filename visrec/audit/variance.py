@@ -90,7 +90,7 @@ def ranking(table: CellTable, question: Question) -> pd.DataFrame:
         share = known[rate]
         mean, weight = beta_moments(share)
         a, b = share.x + mean * weight, share.n - share.x + (1 - mean) * weight
-        shrunken = np.where(np.isinf(weight), mean, ratio(a, a + b) if np.isfinite(weight) else mean)
+        shrunken = np.full(len(names), mean) if np.isinf(weight) else ratio(a, a + b)
         low, high = (_beta_quantile(a, b, q, mean, weight) for q in ((1 - LEVEL) / 2, (1 + LEVEL) / 2))
         order = np.argsort(np.argsort(shrunken, kind="stable"), kind="stable") + 1
         columns = {"rate": rate, "cell": names, "n": share.n, "value": share.value, "shrunken": shrunken}

@@ -1,0 +1,299 @@
+"""Tests for visrec.audit.engine, the planner, the spread, the policy and the document."""
+
+import json
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from visrec.audit import planner, variance
+from visrec.audit.cells import CellTable
+from visrec.audit.cube import parse_where
+from visrec.audit.engine import audit
+from visrec.audit.gaps import Question
+from visrec.audit.metric_text import AIF360_TEXT, RATE_TEXT, aif360_text
+from visrec.audit.policy import check, policy_document, read_policy
+from visrec.audit.predictions import load_predictions
+from visrec.audit.rates import RATES, Shares
+from visrec.audit.report_html import render
+from visrec.cli.output import jsonable
+from visrec.errors import InputError
+
+
+@pytest.fixture
+def result(faces):
+    """The faces by race and age, for the class yes."""
+    return audit(load_predictions(faces), by="race,age", outcome="yes", replicates=300)
+
+
+def test_every_crossing_holds_the_same_rows(result):
+    """Cells, marginals, overall and matrices are sums of one cube."""
+    assert result.cells["n"].sum() == result.overall.loc[0, "n"] == result.rows == 3000
+    assert all(frame["n"].sum() == 3000 for frame in result.marginals.values())
+    for by in ([], ["age"], ["race", "age"]):
+        assert sum(m.sum() for m in result.confusion(by).values()) == 3000
+
+
+def test_filters_read_comma_as_and_and_repetition_as_or(faces):
+    """race=a or race=b, and age=old."""
+    predictions = load_predictions(faces)
+    result = audit(predictions, by="race", where=["race=a,age=old", "race=b"])
+    expected = faces["race"].isin(["a", "b"]) & (faces["age"] == "old")
+    assert result.rows == expected.sum()
+    assert parse_where(["size=1,5,age=old"]) == {"size": ["1,5"], "age": ["old"]}
+
+
+def test_three_classes_work_without_being_told(faces):
+    """Any number of classes: matrices are k x k, and each class can be the outcome."""
+    rng = np.random.default_rng(0)
+    rows = faces.drop(columns=["score:no", "score:yes"]).assign(
+        label=rng.choice(["cat", "dog", "owl"], 3000), prediction=rng.choice(["cat", "dog", "owl"], 3000)
+    )
+    predictions = load_predictions(rows)
+    result = audit(predictions, by="race", replicates=50)
+    assert next(iter(result.confusion().values())).shape == (3, 3)
+    assert not result.gaps.empty
+    total = sum(audit(predictions, by="race", outcome=c).overall.loc[0, "selection_rate"] for c in predictions.labels)
+    assert total == pytest.approx(1.0)
+
+
+def test_no_attribute_at_all_is_an_audit_too(faces):
+    """By nothing there is one cell, no gap, and no crash; AIF360 still gives its overall values."""
+    result = audit(load_predictions(faces), by=(), outcome="yes", replicates=20)
+    assert result.cells["n"].tolist() == [3000]
+    assert set(result.gaps["verdict"]) == {"too few images"}
+    assert result.aif360.set_index("metric").loc["accuracy", "value"] == result.overall.loc[0, "accuracy"]
+    assert json.dumps(jsonable(result.to_json()))
+
+
+def test_document_has_the_keys_of_the_contract(result):
+    """DESIGN section 5: cells, confusion, gaps, pairs, aif360, skipped; unknown is null."""
+    document = jsonable(result.to_json())
+    assert {"rows", "cells", "marginals", "overall", "confusion", "gaps", "pairs", "aif360", "skipped"} <= set(document)
+    cell = document["cells"][0]
+    assert {"race", "age", "n", "accuracy", "selection_rate", "tpr", "fpr", "tnr", "fnr", "ppv", "confusion"} <= set(
+        cell
+    )
+    assert set(cell["tpr"]) == {"value", "low", "high", "n"}
+    assert document["confusion"]["labels"] == ["no", "yes"]
+    gap = {"rate", "value", "low", "high", "null_low", "null_mean", "null_high", "excess", "worst", "best", "verdict"}
+    assert gap <= set(document["gaps"][0])
+    metric = document["aif360"]["statistical_parity_difference"]
+    assert {"value", "low", "high", "null_low", "null_high", "ideal", "verdict"} <= set(metric)
+    assert "NaN" not in json.dumps(document)
+    assert document["marginals"]["race"][0]["race"] == "a"
+
+
+def test_correct_leaves_what_has_no_meaning_unknown(faces):
+    """For the outcome `correct` there are no negatives: FPR is null, accuracy is the selection rate."""
+    document = jsonable(audit(load_predictions(faces), by="race", replicates=20).to_json(aif360=False))
+    cell = document["cells"][0]
+    assert cell["fpr"] == {"value": None, "low": None, "high": None, "n": 0}
+    assert cell["selection_rate"] == cell["accuracy"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"by": "rase"}, "no attribute 'rase'.*Did you mean 'race'"),
+        ({"by": "race", "outcome": "yess"}, "neither 'correct' nor one of the classes. Did you mean 'yes'"),
+        ({"by": "race", "where": "race=z"}, "has no value 'z'"),
+        ({"by": "race", "where": "race"}, "cannot be read; expected ATTRIBUTE=VALUE"),
+        ({"by": "race", "privileged": "age=old"}, "the audit is by race; add it"),
+        ({"by": "race", "privileged": "race=z"}, "has no value 'z'"),
+        ({"by": "race", "missing": "maybe"}, "expected 'leave' or 'wrong'"),
+        ({"by": "race", "min_count": -1}, "expected at least 0"),
+    ],
+)
+def test_wrong_questions_get_a_sentence(faces, options, message):
+    """The nearest name, or what was expected."""
+    with pytest.raises(InputError, match=message):
+        audit(load_predictions(faces), **options)
+
+
+def test_filters_that_leave_nothing_say_so(faces):
+    """Values that exist, but never together."""
+    rows = faces[~((faces["race"] == "a") & (faces["age"] == "old"))]
+    with pytest.raises(InputError, match=r"No row of .* passes the filters race = a and age = old"):
+        audit(load_predictions(rows), by="race", where="race=a,age=old")
+
+
+def test_intervals_of_composites_hold_their_value(result):
+    """F1 and balanced accuracy lie in their bootstrap intervals, and a perfect small cell is not certain."""
+    known = result.cells.dropna(subset=["f1"])
+    assert (known["f1_low"] <= known["f1"]).all()
+    assert (known["f1"] <= known["f1_high"]).all()
+    rows = pd.DataFrame({"label": ["no", "yes"] * 4, "prediction": ["no", "yes"] * 4, "g": ["a"] * 8})
+    cell = audit(load_predictions(rows), by="g", outcome="yes", replicates=50).cells.iloc[0]
+    assert cell["balanced_accuracy"] == 1.0
+    assert cell["balanced_accuracy_low"] < 0.8
+
+
+def test_differences_against_the_rest_hold_the_planted_cell(result):
+    """(b, old) is worse than the rest, its interval excludes 0, and the verdict says so."""
+    frame = result.differences.set_index(["rate", "cell"])
+    row = frame.loc[("accuracy", "b · old")]
+    assert row["high"] < 0
+    assert row["verdict"] == "supported"
+    assert row["null_low"] < 0 < row["null_high"]
+
+
+def test_planner_needs_fewer_images_for_larger_gaps():
+    """Monotone in the target, 0 when there are enough, inf when the rest is too small, NaN beyond 0..1."""
+    need = [float(planner.images_needed(0.9, 0.9 - gap, 5000, 7)) for gap in (0.02, 0.05, 0.1)]
+    assert need == sorted(need, reverse=True)
+    assert math.isinf(planner.images_needed(0.9, 0.89, 50, 7))
+    assert math.isnan(planner.images_needed(0.98, 1.03, 5000, 7))
+
+
+def test_planner_and_power_agree(result):
+    """At its smallest gap a cell has 80 % power, and with the images asked for the target has."""
+    frame = result.planner
+    row = frame[(frame["rate"] == "accuracy")].iloc[0]
+    p1 = row["rest"] - row["smallest_gap"]
+    assert float(planner.power(p1, row["n"], row["rest"], row["rest_n"], 9)) == pytest.approx(0.8, abs=1e-6)
+    n = row["n"] + row["more_images"]
+    assert float(planner.power(row["rest"] - row["target"], n, row["rest"], row["rest_n"], 9)) >= 0.8
+
+
+def test_corrected_spread_is_unbiased_where_cells_are_equal():
+    """Over many tables with equal cells the corrected variance averages 0, and is not clamped."""
+    sizes = np.array([40, 80, 120, 300])
+    corrected = []
+    for i in range(300):
+        right = np.random.default_rng(i).binomial(sizes, 0.9)
+        counts = np.zeros((4, 2, 2), dtype=np.int64)
+        counts[:, 1, 1], counts[:, 1, 0] = right, sizes - right
+        table = CellTable(("g",), tuple((c,) for c in "abcd"), ("no", "yes"), counts, np.zeros((4, 2), dtype=np.int64))
+        frame = variance.spread_table(table, Question("correct", replicates=20)).set_index("rate")
+        corrected.append(frame.loc["accuracy", "corrected"])
+    assert min(corrected) < 0
+    assert np.mean(corrected) == pytest.approx(0, abs=2 * np.std(corrected) / np.sqrt(300))
+
+
+def test_double_corrected_bootstrap_covers_the_true_spread():
+    """With cells that truly differ, the interval of the between-group variance holds the truth mostly."""
+    truth = np.array([0.8, 0.85, 0.9, 0.95])
+    sizes, hit = np.array([150, 200, 250, 400]), 0
+    for i in range(120):
+        right = np.random.default_rng(i).binomial(sizes, truth)
+        counts = np.zeros((4, 2, 2), dtype=np.int64)
+        counts[:, 1, 1], counts[:, 1, 0] = right, sizes - right
+        table = CellTable(("g",), tuple((c,) for c in "abcd"), ("no", "yes"), counts, np.zeros((4, 2), dtype=np.int64))
+        row = (
+            variance.spread_table(table, Question("correct", replicates=400, seed=i)).set_index("rate").loc["accuracy"]
+        )
+        hit += row["low"] <= np.var(truth, ddof=1) <= row["high"]
+    assert hit / 120 >= 0.88
+
+
+def test_shrunken_rates_lie_between_raw_and_pooled():
+    """Small cells are pulled further; where cells scatter no more than chance, all the way."""
+    share = Shares(np.array([2, 300, 760]), np.array([4, 400, 800]))
+    mean, weight = variance.beta_moments(share)
+    assert 0 < weight < np.inf
+    assert mean == pytest.approx(1062 / 1204)
+    assert variance.beta_moments(Shares(np.array([90, 91]), np.array([100, 100])))[1] == np.inf
+
+
+def test_ranking_puts_the_planted_cell_last(result):
+    """Lowest shrunken accuracy: (b, old)."""
+    frame = result.ranking
+    first = frame[(frame["rate"] == "accuracy") & (frame["rank"] == 1)].iloc[0]
+    assert first["cell"] == "b · old"
+    assert first["value"] < first["shrunken"]
+
+
+def test_subset_scan_finds_the_planted_subgroup(result):
+    """Without being told where to look; on shuffled answers it finds nothing that chance does not."""
+    found = result.subset
+    assert found.narrowed == {"race": ("b",), "age": ("old",)}
+    assert found.p <= 0.01
+    assert "b" in found.sentence()
+
+
+def test_subset_scan_of_noise_is_not_supported(faces):
+    """Right and wrong dealt out at random: p is spread over 0..1."""
+    p = []
+    for seed in range(12):
+        rng = np.random.default_rng(seed)
+        rows = faces[["race", "age"]].assign(label="x", prediction=rng.choice(["x", "y"], len(faces), p=[0.9, 0.1]))
+        p.append(audit(load_predictions(rows, labels=["x", "y"]), by="race").subset.p)
+    assert sum(value <= 0.05 for value in p) <= 3
+    assert max(p) > 0.3
+
+
+def test_policy_passes_fails_and_stays_shut_when_unknown(result):
+    """A limit kept, a limit broken, a figure nobody knows."""
+    rules = read_policy(
+        [
+            {"rate": "accuracy", "at_least": 0.5},
+            {"gap": "accuracy", "at_most": 0.01},
+            {"gap": "missing", "at_most": 0.5},
+            {"gap": "missing", "at_most": 0.5, "unknown": "pass"},
+            {"aif360": "statistical_parity_difference", "at_least": -0.5, "at_most": 0.5},
+        ]
+    )
+    rulings = check(result, rules)
+    assert [r.state for r in rulings] == ["passed", "failed", "unknown", "unknown", "passed"]
+    assert [r.passed for r in rulings] == [True, False, False, True, True]
+    assert rulings[0].cell == "b · old"
+    assert policy_document(rulings)["passed"] is False
+
+
+def test_a_gap_beyond_the_limit_may_be_excused_as_chance(faces):
+    """Judged by `supported`, a gap that chance explains does not shut the gate; judged by interval it does."""
+    rows = faces.assign(race=np.random.default_rng(0).choice(list("abc"), len(faces)))
+    result = audit(load_predictions(rows), by="race", outcome="yes", replicates=300)
+    gap = {"gap": "accuracy", "at_most": 0.0001}
+    states = [check(result, read_policy([gap | {"judge": j}]))[0].state for j in ("value", "supported", "interval")]
+    assert states == ["failed", "passed", "failed"]
+
+
+@pytest.mark.parametrize(
+    ("document", "message"),
+    [
+        ([], "holds no rules"),
+        (["tpr"], "Rule 1 of the policy is 'tpr'; expected a mapping"),
+        ([{"gap": "tprr", "at_most": 1}], "which is no gap. Did you mean 'tpr'"),
+        ([{"gap": "tpr"}], "has no limit"),
+        ([{"gap": "tpr", "atmost": 1}], "has the key 'atmost'. Did you mean 'at_most'"),
+        ([{"gap": "tpr", "at_most": "low"}], "expected a number"),
+        ([{"rate": "tpr", "at_least": 0.5, "judge": "supported"}], "a rate has no verdict"),
+    ],
+)
+def test_policies_that_make_no_sense_are_explained(document, message):
+    """The rule is named by its number."""
+    with pytest.raises(InputError, match=message):
+        read_policy(document)
+
+
+def test_every_figure_has_its_words(result):
+    """Each rate and each AIF360 metric has a definition, a source and a plain sentence."""
+    for name in RATES:
+        assert RATE_TEXT[name].plain.endswith(".")
+    for name in result.aif360["metric"]:
+        text = aif360_text(name)
+        assert text.definition
+        assert text.source
+        assert text.plain
+    assert set(result.aif360[result.aif360["kind"] == "comparison"]["metric"]) <= set(AIF360_TEXT)
+    assert all(sentence.endswith(".") for sentence in result.sentences())
+
+
+def test_report_is_one_page_without_anything_from_outside(result):
+    """No script, no link; names are escaped; unknown cells say so."""
+    text = render(result, check(result, read_policy([{"gap": "tpr", "at_most": 0.5}])))
+    assert text.startswith("<!doctype html>")
+    assert "<script" not in text
+    assert "http" not in text.replace("arXiv", "")
+    assert "Policy: " in text
+
+
+def test_report_escapes_names():
+    """A group called <b> is shown, not run."""
+    rows = pd.DataFrame({"label": ["x"], "prediction": ["x"], "g": ["<b>bold</b>"]})
+    text = render(audit(load_predictions(rows), by="g", replicates=5), aif360=False)
+    assert "<b>" not in text
+    assert "&lt;b&gt;bold" in text
