@@ -251,7 +251,7 @@ def test_images_alone_are_not_guessed_at(tmp_path):
     store = FolderStore(tmp_path)
     store.write("a.jpg", picture(1))
 
-    with pytest.raises(InputError, match="one folder per class"):
+    with pytest.raises(InputError, match="a folder per class"):
         read_bucket(store)
 
 

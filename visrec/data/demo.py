@@ -25,6 +25,7 @@ SIDE = 128
 COUNTS = {"train": 2000, "val": 1200}
 EXPRESSIONS = ("smiling", "neutral")
 MUGS = 240
+GRAINS = 20
 
 
 @dataclass(frozen=True)
@@ -47,8 +48,8 @@ class Condition:
 
 PLANTED = (
     Condition({"race": "Southeast Asian"}, "under_exposure", 4.2, 0.85),
-    Condition({"age": "more than 70"}, "blur", 5.5, 0.85),
-    Condition({"race": "White", "age": "20-29"}, "noise", 100.0, 0.9),
+    Condition({"age": "more than 70"}, "blur", 7.5, 0.9),
+    Condition({"race": "White", "age": "20-29"}, "noise", 90.0, 0.9),
 )
 """Where the demo's photos are worse; nothing else distinguishes the cells but their size."""
 
@@ -171,10 +172,19 @@ def degrade(image: Image.Image, condition: str, strength: float, rng: np.random.
         # little light, then the sensor's own noise, then what an eight-bit file keeps of it
         pixels = pixels * 2.0**-strength + rng.normal(0, 2.0, pixels.shape)
     elif condition == "noise":
-        pixels = pixels + rng.normal(0, strength, pixels.shape)
+        pixels = pixels + _grain(image.size, strength, rng)
     else:
         raise ValueError(f"'{condition}' is no photo condition; expected under_exposure, blur or noise.")
     return Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8))
+
+
+def _grain(size: tuple[int, int], strength: float, rng: np.random.Generator) -> np.ndarray:
+    """Noise as a small sensor makes it at night: half in single pixels, half in blotches of a twentieth of the side."""
+    width, height = size
+    fine = rng.normal(0, 1, (height, width, 3)).astype(np.float32)
+    coarse = rng.normal(0, 1, (GRAINS, GRAINS, 3)).astype(np.float32)
+    blotches = [Image.fromarray(coarse[:, :, c]).resize(size, Image.Resampling.BICUBIC) for c in range(3)]
+    return strength * (0.5 * fine + 0.7 * np.stack([np.asarray(b) for b in blotches], axis=-1))
 
 
 def jpeg(image: Image.Image, quality: int = 88) -> bytes:

@@ -85,8 +85,8 @@ def detect(source: Source) -> str:
             return name
     raise InputError(
         f"{source.store.url} has {len(source.objects):,} objects, {len(source.images):,} of them images, and nothing "
-        "that labels them. Expected FairFace label files (fairface_label_train.csv), a table with a 'file' column (CSV, "
-        "JSON lines or Parquet), Cloud Annotations' _annotations.json, COCO annotations, or one folder per class; "
+        "that labels them. Expected FairFace label files (fairface_label_train.csv), a table with a 'file' column "
+        "(CSV, JSON lines or Parquet), Cloud Annotations' _annotations.json, COCO annotations, or a folder per class; "
         "a visrec.toml can describe anything else."
     )
 
