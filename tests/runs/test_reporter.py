@@ -1,0 +1,124 @@
+"""The reporter: every way out of a run leaves a state and a sentence."""
+
+import threading
+import time
+
+import pytest
+
+from visrec.errors import InputError
+from visrec.runs import jobs
+from visrec.runs.queue import Ticket
+from visrec.runs.record import Runs
+from visrec.runs.reporter import Cancelled, Reporter
+from visrec.storage.folder import FolderStore
+
+
+@pytest.fixture
+def run(tmp_path):
+    """A run that has not begun."""
+    return Runs(FolderStore(tmp_path / "runs", create=True), tmp_path / "cache").create({"kind": "trained"})
+
+
+def test_a_run_that_ends_well_is_done(run):
+    """The last status is complete: progress 1, time of the end."""
+    with Reporter(run) as reporter:
+        reporter.stage("prepare", "Reading.")
+        reporter.advance(1, 2)
+        assert 0 < reporter.status.progress < 1
+
+    status = run.status()
+    assert (status.state, status.progress, status.finished) == ("done", 1.0, True)
+    assert "[prepare] Reading." in run.log()
+    assert set(reporter.seconds) == {"prepare"}
+
+
+def fail(run, error):
+    """A run in which ``error`` happens."""
+    with Reporter(run) as reporter:
+        reporter.stage("head", "Fitting.")
+        raise error
+
+
+def work_until_cancelled(run):
+    """A run that is asked to stop, by a file, while it works."""
+    with Reporter(run, heartbeat=0.05) as reporter:
+        reporter.stage("head", "Fitting.")
+        jobs.cancel(run)
+        deadline = time.monotonic() + 20
+        while time.monotonic() < deadline:
+            reporter.advance(1, 2)
+            time.sleep(0.01)
+
+
+def wait_when_asked_to_stop(run, position):
+    """A run that is asked to stop while it waits for its turn."""
+    with Reporter(run) as reporter:
+        reporter.ask_to_stop()
+        reporter.wait_for_turn(position, poll=0.05)
+
+
+@pytest.mark.parametrize(
+    ("error", "state", "said"),
+    [
+        (InputError("The column is wrong."), "failed", "The column is wrong."),
+        (RuntimeError("boom"), "failed", "boom"),
+        (MemoryError(), "failed", ""),
+        (Cancelled("x"), "cancelled", "what was reached is kept"),
+        (KeyboardInterrupt(), "cancelled", "what was reached is kept"),
+    ],
+)
+def test_every_failure_leaves_a_state_and_a_sentence(run, error, state, said):
+    """Never a run that claims to be running when its process has ended."""
+    with pytest.raises(type(error)):
+        fail(run, error)
+
+    assert run.status().state == state
+    assert said in run.status().message
+
+
+def test_a_cancel_request_is_heard_without_a_signal(run):
+    """A run in a bucket, or inside another program, is stopped by a file beside its status."""
+    with pytest.raises(Cancelled):
+        work_until_cancelled(run)
+
+    assert run.status().state == "cancelled"
+    assert not run.cancel_asked()
+
+
+def test_the_heartbeat_goes_on_while_the_work_is_silent(run):
+    """Silence must mean that the process is gone, not that an epoch is long."""
+    with Reporter(run, heartbeat=0.05) as reporter:
+        reporter.stage("fine_tune", "One long epoch.")
+        before = run.status().heartbeat
+        time.sleep(0.4)
+
+        assert run.status().heartbeat > before
+
+
+def test_the_second_run_waits_for_the_first(run, tmp_path):
+    """Two trainings at once on two cores would make both late."""
+    first = Ticket(tmp_path / "queue", "first")
+    ticket = Ticket(tmp_path / "queue", run.id)
+    threading.Timer(0.3, first.close).start()
+
+    with Reporter(run) as reporter:
+        seen = []
+        reporter._listen = seen.append
+        reporter.wait_for_turn(ticket.position, poll=0.05)
+
+    assert [s.state for s in (seen[0], seen[-1])] == ["queued", "running"]
+    assert seen[0].position == 1
+    assert "one trains at a time" in seen[0].message
+    ticket.close()
+
+
+def test_a_waiting_run_can_be_cancelled(run, tmp_path):
+    """Nobody should have to wait for the queue only to leave it."""
+    first, ticket = Ticket(tmp_path / "queue", "first"), Ticket(tmp_path / "queue", run.id)
+
+    with pytest.raises(Cancelled):
+        wait_when_asked_to_stop(run, ticket.position)
+
+    assert run.status().state == "cancelled"
+    first.close()
+    ticket.close()
