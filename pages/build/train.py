@@ -40,7 +40,7 @@ if followed:
     st.divider()
 
 st.subheader("New run", anchor=False)
-bucket = buckets.choose("bucket")
+bucket = buckets.choose("bucket", "1  Bucket")
 table = cached.bucket_table(bucket.url)
 config, name = train_form.draw(bucket, table)
 if config is not None and st.button(

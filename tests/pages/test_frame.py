@@ -105,6 +105,21 @@ def test_fault_of_ours_shows_a_reference_and_no_traceback(app, run, monkeypatch)
     assert "secret detail" not in error.value
 
 
+def test_missing_library_is_named_with_its_remedy(app, run, monkeypatch):
+    """The fairness pages work without TensorFlow; a page that needs it says what to install."""
+
+    def missing(*args, **kwargs):
+        raise ModuleNotFoundError("No module named 'tensorflow'", name="tensorflow")
+
+    monkeypatch.setattr("visrec.ui.runs_view.choose", missing)
+    app.run()
+    app.switch_page("pages/build/runs.py").run()
+
+    [error] = app.error
+    assert "'tensorflow' is not installed" in error.value
+    assert "pip install" in error.value
+
+
 def test_store_that_cannot_be_reached_offers_to_try_again(app, run, monkeypatch):
     """Something outside failed: a sentence, and a button."""
 

@@ -20,7 +20,7 @@ SPLIT_WORDS = {
 }
 
 
-def choose(key: str):
+def choose(key: str, label: str = "Bucket"):
     """The bucket that the visitor looks at, kept in the URL as ``bucket``; the page ends here when there is none."""
     found = cached.buckets()
     if not found:
@@ -32,7 +32,7 @@ def choose(key: str):
         st.warning(f"There is no bucket named '{wanted}' here. {nearest(wanted, names)}", icon=":material/link_off:")
     # not bound to the URL by Streamlit, which would leave the first bucket out: a sent link must name its bucket
     st.session_state[key] = wanted if wanted in names else names[0]
-    name = st.selectbox("Bucket", names, key=key)
+    name = st.selectbox(label, names, key=key)
     if st.query_params.get(key) != name:
         st.query_params[key] = name
     return next(bucket for bucket in found if bucket.name == name)

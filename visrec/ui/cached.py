@@ -4,12 +4,14 @@ What a cached function returns is shared by every visitor: tables are handed out
 may change its own without touching the others'. Every key holds the place (URL) it was read from.
 """
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import pandas as pd
 import streamlit as st
 
 from visrec.config import Settings
+from visrec.errors import NotFoundError
 
 
 @dataclass(frozen=True)
@@ -56,11 +58,27 @@ def run_list() -> list[RunRow]:
 
 @st.cache_data(ttl=2, show_spinner=False, max_entries=8)
 def _run_list(url: str) -> list[RunRow]:
-    return [_row(run) for run in runs().list()]
+    known = _finished_rows()
+    found = runs().list()
+    unknown = [run for run in found if (url, run.id) not in known]
+    with ThreadPoolExecutor(16) as pool:  # a run in a bucket costs two requests
+        fresh = {row.id: row for row in pool.map(_row, unknown) if row is not None}
+    known.update({(url, row.id): row for row in fresh.values() if row.usable})
+    rows = [fresh.get(run.id) or known.get((url, run.id)) for run in found]
+    return [row for row in rows if row is not None]
 
 
-def _row(run) -> RunRow:
-    record = run.record
+@st.cache_resource
+def _finished_rows() -> dict[tuple[str, str], RunRow]:
+    """Rows that will not change by themselves, so that a long list is not read anew every two seconds."""
+    return {}
+
+
+def _row(run) -> RunRow | None:
+    try:
+        record = run.record
+    except NotFoundError:  # deleted between the listing and now
+        return None
     metric = (record.get("metrics") or {}).get("val_accuracy") or {}
     return RunRow(
         id=run.id,
@@ -78,6 +96,7 @@ def _row(run) -> RunRow:
 def forget_runs() -> None:
     """Read the list of runs afresh: something was started, renamed or deleted just now."""
     _run_list.clear()
+    _finished_rows().clear()
 
 
 def predictions(run_id: str) -> pd.DataFrame:

@@ -52,18 +52,18 @@ def get_picture(source: str, run, size: int) -> "explaining.Picture | None":
 def _sent(source: str):
     if source == "camera":
         return st.camera_input("Take a photo", key="explain_camera", label_visibility="collapsed")
-    from visrec.explain.upload import EXTENSIONS
+    from visrec.explain.upload import EXTENSIONS, MAX_BYTES
 
     sent = st.file_uploader(
         "An image: drop it here, paste it, or choose a file",
         type=list(EXTENSIONS),
+        max_upload_size=MAX_BYTES // 1_000_000,
         key="explain_upload",
         help="It stays in the memory of this visit: it is not stored, and nobody else sees it.",
     )
     if sent is None:
         st.caption(
-            "At most 20 MB. It stays in the memory of this visit: it is not stored. "
-            "No image at hand? Choose *Test images* above."
+            "It stays in the memory of this visit: it is not stored. No image at hand? Choose *Test images* above."
         )
     return sent
 
@@ -181,10 +181,11 @@ def _overlay(run_id, picture, recipe, predict, explained) -> None:
     count = explained.n_segments
     top = one.slider("Superpixels", 1, count, min(10, count), key="explain_top") if count > 1 else 1
     opacity = two.slider("Opacity", 0.0, 1.0, 0.5, 0.05, key="explain_opacity")
-    show = one.segmented_control(
+    three, four = st.columns([3, 2])
+    show = three.segmented_control(
         "Show", ["both", "supports", "opposes"], default="both", required=True, key="explain_show"
     )
-    style = two.segmented_control("As", ["outline", "heat"], default="outline", required=True, key="explain_style")
+    style = four.segmented_control("As", ["outline", "heat"], default="outline", required=True, key="explain_style")
     drawn = render_overlay(picture.shown, explained, label, top=top, opacity=opacity, show=show, style=style)
     st.image(drawn, width="stretch", alt=f"Superpixels that speak for and against {labels[label]}")
     st.caption(

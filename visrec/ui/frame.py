@@ -31,6 +31,9 @@ def guard() -> Iterator[None]:
         st.error(str(error), icon=":material/error:")
         if isinstance(error, OutsideError) and st.button("Try again", icon=":material/refresh:", key="frame_again"):
             st.rerun()
+    except ModuleNotFoundError as error:
+        log.exception("a library is missing")
+        st.error(wording.MISSING.format(library=error.name), icon=":material/extension_off:")
     except Exception:
         reference = uuid.uuid4().hex[:6]
         log.exception("fault %s on a page", reference)

@@ -24,16 +24,15 @@ SAMPLE_WEIGHTS = {
 
 def draw(bucket, table) -> tuple[TrainConfig | None, str]:
     """The form; returns the complete configuration and the run's name, or None while a choice cannot be."""
-    st.markdown("**What to predict, whom to watch**")
     left, right = st.columns(2)
     with left:
-        target = buckets.choose_target(table, "train_target")
+        target = buckets.choose_target(table, "train_target", "2  What to predict")
     others = [name for name in table.attributes if name != target]
     wanted = table.defaults.get("by") or others[:2]
     wanted = wanted.split(",") if isinstance(wanted, str) else wanted
     with right:
         by = st.multiselect(
-            "Whom to watch",
+            "2  Whom to watch",
             others,
             default=[name for name in wanted if name in others],
             format_func=wording.nice,
@@ -43,7 +42,7 @@ def draw(bucket, table) -> tuple[TrainConfig | None, str]:
             help="Attributes whose groups are followed during training; the audit may use every attribute.",
         )
     preset = st.radio(
-        "How thorough",
+        "3  How thorough",
         list(PRESETS),
         index=1,
         format_func=lambda name: PRESETS[name][0],

@@ -6,6 +6,10 @@ FAULT = (
     "Something went wrong on our side (reference {reference}). Nothing of yours is lost. "
     "Reload the page; if it happens again, the server's log tells more under this reference."
 )
+MISSING = (
+    "The library '{library}' is not installed, and this page needs it. Everything else works without. "
+    "Install it with `pip install -r requirements.txt`, then reload the page."
+)
 LOGIN = "This dashboard asks who you are before it shows anything."
 OPEN_TO_ALL = "No login is configured: this page is open to whoever reaches it."
 NOT_FOR = (
