@@ -23,11 +23,11 @@ SOLID, SHAKY, DO_NOT_USE, NONE = "solid", "shaky", "do not use", "no explanation
 class Limits:
     """From which value on a measure counts as solid, and below which it forbids use; set by the study."""
 
-    r2: tuple[float, float] = (0.5, 0.2)
-    stability: tuple[float, float] = (0.6, 0.3)
-    deletion: tuple[float, float] = (0.95, 0.5)
-    insertion: tuple[float, float] = (0.95, 0.5)
-    agreement: tuple[float, float] = (0.5, 0.2)
+    r2: tuple[float, float] = (0.3, 0.15)
+    stability: tuple[float, float] = (0.5, 0.3)
+    deletion: tuple[float, float] = (0.95, 0.8)
+    insertion: tuple[float, float] = (0.95, 0.8)
+    agreement: tuple[float, float] = (0.4, 0.15)
     effect: tuple[float, float] = (0.2, 0.02)
 
 
