@@ -41,9 +41,18 @@ def words(app) -> str:
 
 
 def direct(run, **options):
-    """The audit as the command line makes it."""
+    """The audit object, made without the page."""
     frame = run.predictions()
     return audit(load_predictions(frame, split="val", attributes=["race", "age"], labels=run.labels()), **options)
+
+
+def command_line(capsys, run, *options: str) -> dict:
+    """What ``visrec audit RUN --json`` prints."""
+    from visrec.cli import run as visrec
+
+    capsys.readouterr()
+    assert 0 == visrec(["audit", run.id, "--json", *options])
+    return json.loads(capsys.readouterr().out)
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -65,20 +74,20 @@ def test_page_draws(app, run, page):
     assert figures(app)
 
 
-def test_rates_on_the_page_are_the_audits_to_the_last_digit(app, run):
+def test_rates_on_the_page_are_the_command_lines_to_the_last_digit(app, run, capsys):
     """UI, command line and report share one engine: not one rounding in between."""
     open_page(app, "pages/trust/fairness.py")
-    document = direct(run, by=["race", "age"]).to_json(aif360=False)
+    document = command_line(capsys, run, "--by", "race,age", "--no-aif360")
     wanted = sorted(c["accuracy"]["value"] for c in document["cells"] if c["accuracy"]["n"] >= 30)
 
     [dots] = [t for f in figures(app) for t in f["data"] if t.get("name") == "rate and 95 % interval"]
     assert wanted == sorted(numbers(dots["x"]))
 
 
-def test_tables_on_the_page_are_the_audits_to_the_last_digit(app, run):
+def test_tables_on_the_page_are_the_command_lines_to_the_last_digit(app, run, capsys):
     """Also the intervals, the gaps and their null bands, as the download holds them."""
     open_page(app, "pages/trust/fairness.py")
-    document = direct(run, by=["race", "age"]).to_json(aif360=False)
+    document = command_line(capsys, run, "--by", "race,age", "--no-aif360")
     tables = [d.value for d in app.dataframe]
 
     [gaps] = [t for t in tables if "null_high" in t]
@@ -90,6 +99,20 @@ def test_tables_on_the_page_are_the_audits_to_the_last_digit(app, run):
         assert [said["accuracy"][k] for k in ("value", "low", "high", "n")] == [
             row["accuracy"], row["accuracy_low"], row["accuracy_high"], row["accuracy_n"],
         ]  # fmt: skip
+
+
+@pytest.mark.slow
+def test_aif360_on_the_page_is_the_command_lines_to_the_last_digit(app, run, capsys):
+    """The same metrics with intervals and null bands; slow because it imports AIF360."""
+    open_page(app, "pages/trust/fairness.py", section="AIF360 metrics", outcome="Male", privileged="White")
+    options = ("--by", "race,age", "--outcome", "Male", "--privileged", "race=White")
+    document = command_line(capsys, run, *options)["aif360"]
+
+    assert not app.error
+    [shown] = [d.value for d in app.dataframe if "Name in AIF360" in d.value]
+    for name, value in zip(shown["Name in AIF360"], shown["Value"], strict=True):
+        assert (document[name]["value"] is None and np.isnan(value)) or document[name]["value"] == value
+    assert len(shown) > 20
 
 
 def test_matrices_on_the_page_are_the_audits(app, run):
@@ -161,7 +184,7 @@ def test_aif360_is_not_imported_for_the_other_sections(app, run):
 
 def test_threshold_recounts_every_row(app, run):
     """At the threshold 0 everybody is answered with the class: TPR and FPR are 1."""
-    from visrec.ui.scores_view import table_at
+    from visrec.audit.thresholds import table_at
 
     scores = direct(run, by=["race"], outcome="Male").scores()
     everybody, half = table_at(scores, 0.0, "Male"), table_at(scores, 0.5, "Male")

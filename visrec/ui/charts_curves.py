@@ -77,6 +77,18 @@ def calibration_curves(curves: Mapping[str, pd.DataFrame], *, min_count: int = 1
     return figure
 
 
+def sweep_lines(table: pd.DataFrame) -> go.Figure:
+    """A gap and the accuracy over all thresholds; ``threshold``, ``gap`` (NaN = unknown), ``accuracy``, all 0..1."""
+    figure = _square("threshold", "share")
+    for name, colour, dash in (("gap", charts.VERMILLION, "solid"), ("accuracy", charts.BLUE, "dash")):
+        figure.add_scatter(
+            x=table["threshold"], y=table[name], mode="lines", name=name,
+            line={"color": colour, "dash": dash, "width": 2},
+            hovertemplate=f"{name} %{{y:.4f}} at %{{x:.3f}}<extra></extra>",
+        )  # fmt: skip
+    return figure
+
+
 def _square(x: str, y: str) -> go.Figure:
     figure = charts.blank(460, margin={"l": 58, "r": 8, "t": 10, "b": 110})
     figure.update_layout(showlegend=True, legend={"orientation": "h", "y": -0.18, "yanchor": "top", "x": 0})

@@ -18,6 +18,9 @@ ERRORS_FIRST = ("accuracy", "tpr", "fpr", "tnr", "fnr", "ppv", "npv", "fdr", "fo
                 "missing", "selection_rate")  # fmt: skip
 """Error rates lead, selection rates come last: who is failed matters before who is chosen."""
 
+COMPLEMENTS = ("fnr", "tnr", "fdr", "for")
+"""One minus another rate: in the tables, but not drawn twice."""
+
 MOST_ROWS = 14
 REST = "everybody else"
 
@@ -58,7 +61,6 @@ def gap_frame(gaps: pd.DataFrame) -> pd.DataFrame:
 def draw_gaps(audit) -> None:
     """The gap of every rate, what it means, and its numbers."""
     from visrec.audit.document import family_text
-    from visrec.audit.metric_text import gap_sentence
 
     over = {" × ".join(audit.by): audit.by, **{name: (name,) for name in audit.by}}
     chosen = st.segmented_control(
@@ -77,8 +79,7 @@ def draw_gaps(audit) -> None:
         )
     with words:
         st.subheader("What this says", anchor=False)
-        rows = [row for row in gaps.to_dict("records") if audit_view.rate_name(row["rate"]) in set(frame["name"])]
-        st.markdown("\n".join(f"- {widgets.escape(gap_sentence(r, by, audit.question.min_count))}" for r in rows))
+        st.markdown("\n".join(gap_lines(gaps[gaps["rate"].map(audit_view.rate_name).isin(frame["name"])])))
         if ((frame["verdict"] == "supported") & (frame["value"] <= frame["null_high"])).any():
             st.caption(
                 "A gap inside the grey band can still be supported: the verdict looks at every pair of groups at its "
@@ -90,6 +91,28 @@ def draw_gaps(audit) -> None:
         rates=["value", "low", "high", "null_low", "null_mean", "null_high", "excess", "p", "p_holm", "worst_value",
                "best_value"],
     )  # fmt: skip
+
+
+def gap_lines(gaps: pd.DataFrame) -> list[str]:
+    """What each gap says, as Markdown: by verdict, with the two groups at its ends."""
+    lines = []
+    supported = gaps[gaps["verdict"] == "supported"]
+    if len(supported):
+        lines.append("**More than chance** (supported):")
+        lines += [
+            f"- {audit_view.rate_name(row['rate'])}: {widgets.escape(row['worst'])} "
+            f"{charts.rate_text(row['worst_value'])} against {widgets.escape(row['best'])} "
+            f"{charts.rate_text(row['best_value'])}"
+            for row in supported.to_dict("records")
+        ]
+    for verdict, words in (
+        ("cannot tell", "**Perhaps chance** (cannot tell), which is not proof that the groups are alike:"),
+        ("too few images", "**Unknown** (fewer than two groups are large enough):"),
+    ):
+        names = [audit_view.rate_name(rate) for rate in gaps.loc[gaps["verdict"] == verdict, "rate"]]
+        if names:
+            lines.append(f"\n{words} {', '.join(names)}.")
+    return lines
 
 
 def draw_rates(audit) -> None:
@@ -116,7 +139,7 @@ def draw_rates(audit) -> None:
         summary,
         key="fairness_rates",
     )
-    draw_heat(audit, cells, known)
+    draw_heat(audit, cells, [r for r in known if r not in COMPLEMENTS])
     columns = [c for r in known for c in (r, f"{r}_low", f"{r}_high")]
     audit_view.numbers(
         cells, f"rates_{'_'.join(audit.by)}", label="All rates as a table", rates=["base_rate", *columns]

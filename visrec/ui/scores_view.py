@@ -33,6 +33,7 @@ def draw(view: "state.View", audit) -> None:
         audit = audit_view.audit_of(view, audit.by, outcome=outcome)
     scores = audit.scores()
     draw_threshold(audit, scores)
+    draw_search(audit, scores)
     names = [charts.cell_name(key) for key in scores.keys]
     chosen = _choose_groups(audit, names)
     left, right = st.columns(2, gap="large")
@@ -42,38 +43,12 @@ def draw(view: "state.View", audit) -> None:
         draw_calibration(audit, scores, names, chosen)
 
 
-def table_at(scores, threshold: float, outcome: str):
-    """The cells counted anew: the outcome is answered from ``threshold`` on.
-
-    Parameters
-    ----------
-    scores : `visrec.audit.scores.CellScores`
-    threshold : 0..1
-
-    Returns
-    -------
-    CellTable
-        With the two classes ``not <outcome>`` and ``<outcome>``.
-    """
-    from visrec.audit.cells import CellTable
-
-    selected = scores.score >= threshold
-
-    def count(which: np.ndarray, keep: np.ndarray) -> np.ndarray:
-        return np.rint(np.bincount(scores.cell[keep], weights=which[keep], minlength=scores.size)).astype(np.int64)
-
-    counts = np.empty((scores.size, 2, 2), dtype=np.int64)
-    for label, which in enumerate((scores.negative, scores.positive)):
-        counts[:, label, 0], counts[:, label, 1] = count(which, ~selected), count(which, selected)
-    missing = np.zeros((scores.size, 2), dtype=np.int64)
-    return CellTable(scores.by, scores.keys, (f"not {outcome}", outcome), counts, missing)
-
-
 @st.fragment
 def draw_threshold(audit, scores) -> None:
     """The slider, with rates, gaps and verdicts at that threshold beside those of the model's own answers."""
     from visrec.audit.engine import cell_frame
     from visrec.audit.gaps import gap_table
+    from visrec.audit.thresholds import table_at
 
     outcome = audit.question.outcome
     st.subheader("Another threshold", anchor=False)
@@ -116,6 +91,52 @@ def draw_threshold(audit, scores) -> None:
     st.caption("A threshold chosen by looking at these rows flatters these rows; check it on others before using it.")
     audit_view.numbers(gaps, "gaps_at_threshold", label="Gaps at this threshold as a table")
     audit_view.numbers(cells, "rates_at_threshold", label="Rates at this threshold as a table")
+
+
+@st.fragment
+def draw_search(audit, scores) -> None:
+    """The threshold where a chosen gap is smallest, as five-fold cross-fitting finds it, with its cost."""
+    if not st.toggle("Look for the threshold where a gap is smallest", key="threshold_search"):
+        return
+    from visrec.audit.thresholds import choose, sweep
+
+    left, right = st.columns(2, gap="large")
+    with left:
+        rate = st.selectbox(
+            "Gap in", ("tpr", "fpr", "selection_rate", "accuracy", "ppv"), key="search_rate",
+            format_func=lambda r: wording.nice(audit_view.rate_name(r)),
+        )  # fmt: skip
+        each = st.toggle("One threshold per group", key="search_each", help="Needs the group of every image when used.")
+        with st.spinner("Searching on four fifths, counting on the fifth"):
+            found = choose(scores, audit.question, rate, per_cell=each)
+        _say_choice(found, each)
+    with right:
+        audit_view.show_chart(
+            charts_curves.sweep_lines(sweep(scores, rate, audit.question.min_count)),
+            f"Gap in {audit_view.rate_name(rate)} (solid) and accuracy (dashed), one threshold for all.",
+            key="threshold_sweep",
+        )  # fmt: skip
+
+
+def _say_choice(found, each: bool) -> None:
+    with st.container(horizontal=True):
+        for label, after, before in (
+            ("Gap", found.fitted_gap, found.before_gap), ("Accuracy", found.fitted_accuracy, found.before_accuracy),
+        ):  # fmt: skip
+            change = after - before
+            st.metric(
+                label, charts.rate_text(after), None if np.isnan(change) else f"{change:+.3f}", delta_color="off",
+                help="By five-fold cross-fitting, against the model's own answers.", width=170,
+            )  # fmt: skip
+    if each:
+        table = pd.DataFrame({"group": [charts.cell_name(k) for k in found.keys], "threshold": found.thresholds})
+        audit_view.numbers(table, "thresholds", label="Threshold of every group", rates=["threshold"])
+    else:
+        st.markdown(f"Threshold for all groups: **{found.thresholds[0]:.3f}**")
+    st.caption(
+        "Searched among thresholds that give up at most 0.02 of accuracy. On the rows searched the gap looks smaller "
+        f"({charts.rate_text(found.gap)}); what counts is the cross-fitted figure above."
+    )
 
 
 def _choose_groups(audit, names: list[str]) -> list[str]:
