@@ -23,7 +23,7 @@ picture = explain_view.get_picture(source, run, predict.image_size)
 if picture is not None:
     answer, seen = st.columns([2, 3], gap="large")
     with answer:
-        explain_view.show_answer(picture, predict, source)
+        explain_view.show_answer(row.id, picture, predict)
     with seen:
         explain_view.show_explanation(row.id, picture, predict)
 if source == "test":

@@ -45,9 +45,12 @@ def chromium():
 
 @pytest.fixture(scope="session")
 def places(tmp_path_factory) -> Settings:
-    """Folders for buckets (empty), runs and cache of all browser tests."""
-    root = tmp_path_factory.mktemp("e2e")
-    (root / "buckets").mkdir()
+    """Folders for buckets (empty), runs and cache of all browser tests.
+
+    VISREC_E2E names a folder to keep them in, so that single chapters can be run again without training again.
+    """
+    root = Path(os.environ.get("VISREC_E2E") or tmp_path_factory.mktemp("e2e"))
+    (root / "buckets").mkdir(exist_ok=True)
     settings = Settings(buckets=(root / "buckets",), runs=str(root / "runs"), cache=root / "cache")
     yield settings
     _end_trainings(settings)
@@ -68,6 +71,7 @@ class Server:
 
     def __init__(self, settings: Settings):
         self._settings = settings
+        self.log = settings.cache.parent / "server.log"
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
@@ -79,10 +83,11 @@ class Server:
         from visrec.runs.jobs import environment
 
         began = time.monotonic()
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "visrec", "app", "--port", str(self.port), "--address", "127.0.0.1"],
-            env=environment(self._settings), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=ROOT,
-        )  # fmt: skip
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "visrec", "app", "--port", str(self.port), "--address", "127.0.0.1"],
+                env=environment(self._settings), stdout=log, stderr=log, cwd=ROOT,
+            )  # fmt: skip
         while time.monotonic() - began < 60:
             assert self.process.poll() is None, "the server ended by itself"
             try:
@@ -117,8 +122,8 @@ def server(places, chromium) -> Server:
 class Visitor:
     """One browser window on the dashboard."""
 
-    def __init__(self, browser, url: str, *, width: int = 1280, height: int = 900, scheme: str = "light"):
-        self.url = url
+    def __init__(self, browser, server: Server, *, width: int = 1280, height: int = 900, scheme: str = "light"):
+        self.url, self._log = server.url, server.log
         context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)
         self.page = context.new_page()
         self.page.set_default_timeout(45_000)
@@ -142,7 +147,7 @@ class Visitor:
     def check(self) -> None:
         """No traceback, no fault of ours, no error, nothing wider than the window."""
         assert 0 == self.page.locator("[data-testid=stException]").count()
-        assert "reference" not in self.text()
+        assert "(reference" not in self.text(), self._log.read_text(errors="replace")[-3000:]
         errors = self.page.locator("[data-testid=stAlertContentError]").all_inner_texts()
         assert errors == []
         wide = "document.querySelector('[data-testid=stMain]')"
@@ -172,7 +177,7 @@ def visit(chromium, server):
     windows = []
 
     def one(**options) -> Visitor:
-        windows.append(Visitor(chromium, server.url, **options))
+        windows.append(Visitor(chromium, server, **options))
         return windows[-1]
 
     yield one

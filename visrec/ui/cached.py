@@ -153,3 +153,15 @@ def _predictor(url: str, run_id: str, device_busy: bool):
     from visrec.model.predict import load_predictor
 
     return load_predictor(run(run_id), device_busy=device_busy)
+
+
+@st.cache_resource(max_entries=6, show_spinner=False)
+def _calibration(url: str, run_id: str):
+    from visrec.explain.calibration import calibrate
+
+    return calibrate(_predictions(url, run_id), run(run_id).labels())
+
+
+def calibration(run_id: str):
+    """How sure the model of a run may be believed to be (`visrec.explain.calibration.Calibration`)."""
+    return _calibration(settings().runs, run_id)

@@ -81,7 +81,7 @@ def _test_picture(run, size: int) -> "explaining.Picture | None":
     return explaining.from_bucket(run, key, size, rows.iloc[0])
 
 
-def show_answer(picture: "explaining.Picture", predict, source: str) -> None:
+def show_answer(run_id: str, picture: "explaining.Picture", predict) -> None:
     """The image, the predicted class with every score, and what is known of a test image."""
     scores = pd.Series(predict(picture.pixels[None])[0], index=predict.labels).sort_values(ascending=False)
     st.image(picture.shown, width="stretch", alt=f"The image {picture.name}")
@@ -96,6 +96,7 @@ def show_answer(picture: "explaining.Picture", predict, source: str) -> None:
             "score": st.column_config.ProgressColumn("score", min_value=0.0, max_value=1.0, format="%.3f"),
         },
     )
+    _how_sure(run_id, scores.to_numpy())
     if picture.row is None:
         return
     label = str(picture.row["label"])
@@ -108,6 +109,22 @@ def show_answer(picture: "explaining.Picture", predict, source: str) -> None:
     if known:
         st.caption(" · ".join(f"{wording.nice(k)}: {widgets.escape(v)}" for k, v in known.items()))
     st.caption(widgets.escape(picture.name))
+
+
+def _how_sure(run_id: str, scores) -> None:
+    """What such a score was worth on images that the model had never seen."""
+    try:
+        found = cached.calibration(run_id)
+    except NotFoundError:
+        return
+    seen = found.observed(float(found.apply(scores).max()))
+    if not seen["n"]:
+        return
+    st.caption(
+        f":material/fact_check: Of the {seen['n']:,} held-out images it was about as sure of, **{seen['value']:.0%}** "
+        f"were answered rightly ({seen['low']:.0%} to {seen['high']:.0%}). That holds for images like those, not for "
+        "any image."
+    )
 
 
 def show_explanation(run_id: str, picture: "explaining.Picture", predict) -> None:

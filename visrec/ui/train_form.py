@@ -32,7 +32,7 @@ def draw(bucket, table) -> tuple[TrainConfig | None, str]:
     wanted = wanted.split(",") if isinstance(wanted, str) else wanted
     with right:
         by = st.multiselect(
-            "2  Whom to watch",
+            "Whom to watch",
             others,
             default=[name for name in wanted if name in others],
             format_func=wording.nice,
