@@ -96,6 +96,7 @@ def draw_gaps(audit) -> None:
 def gap_lines(gaps: pd.DataFrame) -> list[str]:
     """What each gap says, as Markdown: by verdict, with the two groups at its ends."""
     lines = []
+    gaps = gaps.set_index("rate", drop=False).loc[ordered_rates(gaps["rate"])]
     supported = gaps[gaps["verdict"] == "supported"]
     if len(supported):
         lines.append("**More than chance** (supported):")
@@ -119,6 +120,7 @@ def draw_rates(audit) -> None:
     """One rate of every group with its interval, then all rates as a heat table."""
     cells, overall = audit_view.cells_of(audit), audit.overall.iloc[0]
     known = [r for r in ordered_rates(charts_order(cells)) if cells[f"{r}_n"].sum()]
+    known = [r for r in known if r != "missing" or cells["absent"].sum()]
     st.subheader("Rates of each group", anchor=False)
     rate = st.selectbox(
         "Rate", known, key="rate", bind="query-params", format_func=lambda r: wording.nice(audit_view.rate_name(r)),
@@ -174,7 +176,7 @@ def draw_heat(audit, cells: pd.DataFrame, rates: Sequence[str]) -> None:
         column: pd.DataFrame({names[r]: f[column] for r, f in frames.items()}) for column in ("value", "n", "small")
     }
     figure = charts_rates.heat_table(pick["value"], counts=pick["n"], small=pick["small"])
-    _wide(figure, 84 * len(rates) + 150, "rates_heat")
+    _wide(figure, 72 * len(rates) + 140, "rates_heat")
     st.caption("Each column has its own colour scale, yellow its highest value; hatched is unknown.")
 
 
