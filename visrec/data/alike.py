@@ -5,12 +5,16 @@ Near-duplicates are found by difference hashes of 128 bits (each says whether a 
 and believed only if the small pictures themselves agree; pictures with nothing in them (black, foggy) are left out.
 """
 
+from collections.abc import Mapping
 from itertools import combinations
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from visrec.data.scan import THUMB, thumbs
+from visrec.data.scan import THUMB, scan, thumbs
+from visrec.data.table import BucketTable
+from visrec.storage.base import Store
 
 BITS = 128
 BANDS = 8  # bands of 16 bits: two hashes that differ in at most 7 bits share at least one
@@ -18,6 +22,7 @@ MAX_DISTANCE = 7
 MIN_CONTRAST = 8.0  # standard deviation of greys, below which there is no picture to compare
 MIN_CORRELATION = 0.985
 MAX_DIFFERENCE = 10.0  # mean absolute difference of greys
+FEW_REMOTE = 2000  # images that are looked at before the split even if they lie far away
 MAX_CROWD = 200  # a band value that more pictures share says nothing
 
 
@@ -96,3 +101,21 @@ def _agree(one: np.ndarray, other: np.ndarray) -> np.ndarray:
     a, b = (x - x.mean(axis=1, keepdims=True) for x in (one, other))
     correlation = (a * b).sum(axis=1) / np.sqrt((a**2).sum(axis=1) * (b**2).sum(axis=1))
     return (difference <= MAX_DIFFERENCE) & (correlation >= MIN_CORRELATION)
+
+
+def content_groups(
+    store: Store, table: BucketTable, cache_dir: Path | None, decisions: Mapping[str, str]
+) -> pd.Series | None:
+    """file -> group of alike images, for `visrec.data.split.assign_splits`; None where the ETags must do.
+
+    Only a bucket without a validation split of its own needs it. Its images are looked at (`visrec.data.scan`), if
+    they lie on this machine or are few: from afar, reading everything twice would cost more than it saves.
+    """
+    samples = table.samples
+    if (samples["split"] == "val").any() or decisions.get("near_duplicate") == "ignore":
+        return None
+    files = samples["file"].to_list()
+    if store.local_path(files[0]) is None and len(files) > FEW_REMOTE:
+        return None
+    facts = scan(store, table.objects, files, cache_dir)
+    return groups(files, [*same_bytes(facts), *near_pairs(facts)])

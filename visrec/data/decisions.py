@@ -24,10 +24,12 @@ CHOICES = {
     "conflicting_labels": ["keep", "drop"],
     "near_duplicate": ["keep_together", "ignore"],
     "rare_class": ["keep", "drop"],
+    "single_image_class": ["keep", "drop"],
 }
 """Problem kind -> what may be decided; the first is in force unless another is chosen."""
 
-FEWEST = 2  # images of a class, below which `rare_class = "drop"` leaves it out
+FEWEST = {"single_image_class": 2, "rare_class": 50}
+"""Images of a class, below which it is of that kind; 50 is the tutorial's advice."""
 
 
 def load_decisions(cache_dir: Path, url: str) -> dict[str, str]:
@@ -87,7 +89,7 @@ def parse_decisions(words: Iterable[str]) -> dict[str, str]:
 
 
 def settle(samples: pd.DataFrame, decisions: Mapping[str, str] | None = None) -> tuple[pd.DataFrame, list[str]]:
-    """Apply what was decided about duplicates and rare classes to a prepared sample table.
+    """Apply what was decided about duplicates to a prepared sample table.
 
     Parameters
     ----------
@@ -116,10 +118,24 @@ def settle(samples: pd.DataFrame, decisions: Mapping[str, str] | None = None) ->
         drop(conflicting(samples), "images with the same bytes and different labels")
     if chosen["duplicate"] == "drop_extra":
         drop(_hashed(samples) & samples.duplicated(["sha256", "split"]), "copies within a split")
-    if chosen["rare_class"] == "drop":
-        counts = samples["label"].map(samples["label"].value_counts())
-        drop(counts < FEWEST, f"classes of fewer than {FEWEST} images")
     return samples, notes
+
+
+def leave_out_rare(samples: pd.DataFrame, decisions: Mapping[str, str]) -> tuple[pd.DataFrame, list[str]]:
+    """Leave out the classes that it was decided to drop for having too few images; rows and one sentence each."""
+    notes = []
+    for kind, fewest in FEWEST.items():
+        counts = samples["label"].map(samples["label"].value_counts())
+        rare = counts < fewest
+        if decisions.get(kind) == "drop" and rare.any():
+            names = ", ".join(sorted(set(samples["label"][rare])))
+            notes.append(f"classes of fewer than {fewest} images ({names}): {int(rare.sum()):,} left out")
+            samples = samples[~rare]
+    if samples["label"].nunique() < 2:
+        raise InputError(
+            "With the rare classes left out, fewer than two classes remain. Decide `rare_class=keep`, or gather more."
+        )
+    return samples.reset_index(drop=True), notes
 
 
 def conflicting(samples: pd.DataFrame) -> pd.Series:

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from visrec.data.decisions import CHOICES
+from visrec.data.decisions import CHOICES, FEWEST
 from visrec.data.problems import Problem, problem
 from visrec.data.table import BucketTable
 
-RARE = 50  # images of a class: the tutorial's advice
+RARE = FEWEST["rare_class"]
 MIN_CELL = 30  # images to judge a cell by
 BATCH = 32
 SMALL_VALUE = 20  # a group below this is too small to speak of confounding
@@ -50,7 +50,7 @@ def _rare(samples: pd.DataFrame, target: str) -> list[Problem]:
     single = counts[counts < 2]
     if len(single):
         advice = f"Values of {target} with a single image can be trained or judged, never both. Decide: keep, or drop."
-        found.append(problem("single_image_class", "error", _counted(single), advice))
+        found.append(problem("single_image_class", "error", _counted(single), advice, CHOICES["single_image_class"]))
     rare = counts[(counts < RARE) & (counts >= 2)]
     if len(rare):
         advice = f"Fewer than {RARE} images each: expect poor recognition. Gather more, or merge them with others."

@@ -66,6 +66,7 @@ def prepare(planned: "Plan", settings: Settings, run: Run, reporter: Reporter) -
     """Decode every image once, and set the bad ones aside."""
     import numpy as np
 
+    from visrec.data.decisions import settle
     from visrec.data.prepare import prepare as prepare_pixels
 
     config = planned.config
@@ -76,8 +77,12 @@ def prepare(planned: "Plan", settings: Settings, run: Run, reporter: Reporter) -
     )  # fmt: skip
     reporter.check()
     set_aside = prepared.samples[prepared.samples["status"] != "ok"]
-    samples = _by_split(prepared.samples[prepared.samples["status"] == "ok"])
+    kept, notes = settle(prepared.samples[prepared.samples["status"] == "ok"], planned.decisions)
+    samples = _by_split(kept)
     _tell_set_aside(set_aside, run, reporter)
+    notes = [*planned.notes, *notes]
+    for note in notes:
+        reporter.log(f"As decided for this bucket: {note}.")
     labels = planned.labels
     _check_enough(samples, labels)
     size = len(prepared.images)
@@ -93,6 +98,8 @@ def prepare(planned: "Plan", settings: Settings, run: Run, reporter: Reporter) -
     chosen_engine = _engine_of(run)
     run.update(
         samples={s: int((split == s).sum()) for s in PREDICTED},
+        data_decisions=dict(planned.decisions),
+        repairs=[*planned.table.repairs, *notes],
         set_aside={str(k): int(v) for k, v in set_aside["status"].value_counts().items()},
         lineage=lineage.describe(
             data=prepared.fingerprint, samples=samples, seed=config.seed, device=kind, engine=chosen_engine,

@@ -4,7 +4,7 @@ prepare (pixels), features (the frozen backbone, once), head (a logistic layer o
 if asked), predict, export. Every choice is made on the ``tune`` rows; ``val`` and ``test`` are only predicted.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
@@ -40,6 +40,8 @@ class Plan:
     table : its labels
     samples : file, label, split (train, tune, val, test), attributes; already limited
     warnings : sentences the user should read
+    decisions : what was decided about problems of the bucket (`visrec.data.decisions`)
+    notes : what these decisions left out, in sentences
     """
 
     config: TrainConfig
@@ -47,6 +49,8 @@ class Plan:
     table: "BucketTable"
     samples: "pd.DataFrame"
     warnings: list[str]
+    decisions: "Mapping[str, str]"
+    notes: list[str]
 
     @property
     def labels(self) -> list[str]:
@@ -68,21 +72,26 @@ def plan(config: TrainConfig, settings: Settings) -> Plan:
     InputError
         For an unknown bucket, column or option, each with what there is.
     """
+    from visrec.data.alike import content_groups
+    from visrec.data.decisions import leave_out_rare, load_decisions
     from visrec.data.layouts import read_bucket
     from visrec.data.sample import limit_samples
     from visrec.data.split import assign_splits
     from visrec.storage.buckets import open_bucket
 
     store = open_bucket(config.bucket, settings)
-    table = read_bucket(store)
+    decisions = load_decisions(settings.cache, store.url)
+    table = read_bucket(store, decisions=decisions)
     complete = presets.resolve(config, table)
     if complete.weights not in ("imagenet", "none"):
         from visrec.model.mobilenet import find_weights
 
         find_weights(complete.weights, complete.alpha, complete.image_size)
-    samples = assign_splits(table, complete.target, complete.by, complete.seed)
+    groups = content_groups(store, table, settings.cache, decisions)
+    samples = assign_splits(table, complete.target, complete.by, complete.seed, groups)
+    samples, notes = leave_out_rare(samples, decisions)
     samples = limit_samples(samples, complete.limit, complete.by, complete.seed).reset_index(drop=True)
-    return Plan(complete, store, table, samples, _warnings(samples, complete))
+    return Plan(complete, store, table, samples, _warnings(samples, complete), decisions, notes)
 
 
 def train(
