@@ -1,0 +1,67 @@
+"""Images per second from a bucket to a memory map, against the limit: decoding alone, from memory.
+
+python benchmarks/bench_prepare.py BUCKET [--image-size 224] [--limit 2000]
+"""
+
+import argparse
+import json
+import shutil
+import tempfile
+import time
+from pathlib import Path
+
+from visrec.config import Settings
+from visrec.data.images import decode
+from visrec.data.layouts import read_bucket
+from visrec.data.prepare import prepare
+from visrec.data.processors import processors
+from visrec.data.sample import limit_samples
+from visrec.data.split import assign_splits
+from visrec.storage.buckets import open_bucket
+from visrec.storage.parallel import results
+
+
+def main() -> None:
+    """Measure three times each, print the best as JSON."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("bucket")
+    parser.add_argument("--image-size", type=int, default=224)
+    parser.add_argument("--limit", type=int, default=2000)
+    args = parser.parse_args()
+    store = open_bucket(args.bucket, Settings.load())
+    samples = limit_samples(assign_splits(read_bucket(store)), args.limit)
+    decoding = min(_decode_alone(store, samples, args.image_size) for _ in range(3))
+    whole = min(_prepare(store, samples, args.image_size) for _ in range(3))
+    count = len(samples)
+    print(
+        json.dumps(
+            {
+                "images": count,
+                "image_size": args.image_size,
+                "processors": processors(),
+                "decode_alone_per_s": round(count / decoding),
+                "prepare_per_s": round(count / whole),
+                "share_of_limit": round(decoding / whole, 3),
+            }
+        )
+    )
+
+
+def _decode_alone(store, samples, size: int) -> float:
+    held = [data for _, data in store.read_many(samples["file"])]
+    started = time.monotonic()
+    for _ in results(lambda data: decode(data, size), held, threads=processors()):
+        pass
+    return time.monotonic() - started
+
+
+def _prepare(store, samples, size: int) -> float:
+    cache = Path(tempfile.mkdtemp())
+    try:
+        return prepare(store, samples, size, cache).seconds
+    finally:
+        shutil.rmtree(cache)
+
+
+if __name__ == "__main__":
+    main()
