@@ -26,6 +26,7 @@ def main() -> None:
     parser.add_argument("images", nargs="?", type=Path)
     parser.add_argument("--images", dest="count", type=int, default=30)
     parser.add_argument("--twins", type=int, default=4, help="randomised twins of each kind")
+    parser.add_argument("--first-twin", type=int, default=0, help="seed of the first twin, to add to an earlier study")
     parser.add_argument("--samples", type=int, default=1000)
     parser.add_argument("-o", "--output", type=Path, default=Path("study.csv"))
     parser.add_argument("--read", nargs="+", type=Path)
@@ -48,7 +49,9 @@ def study(args) -> None:
     with args.output.open("w", newline="") as file, tempfile.TemporaryDirectory() as scratch:
         rows = csv.DictWriter(file, ["model", "kind", "twin", "image", "top_probability", *MEASURES])
         rows.writeheader()
-        variants = [("trained", 0), *((kind, seed) for seed in range(args.twins) for kind in KINDS)]
+        seeds = range(args.first_twin, args.first_twin + args.twins)
+        trained = [] if args.first_twin else [("trained", 0)]
+        variants = [*trained, *((kind, seed) for seed in seeds for kind in KINDS)]
         for kind, seed in variants:
             asked = model if kind == "trained" else randomised(model, kind, seed, np.stack(list(images.values())))
             predict = engine.for_model(asked, Path(scratch) / f"{kind}-{seed}.xml")

@@ -7,6 +7,7 @@ from planted_models import Pooled, constant, drawn_image, left_detail, left_half
 from visrec.errors import RunError
 from visrec.explain.badge import (
     DO_NOT_USE,
+    LIMITS,
     NONE,
     SHAKY,
     SOLID,
@@ -139,7 +140,7 @@ def test_an_unknown_measure_forbids_use():
     good = {"r2": 0.99, "stability": 1.0, "deletion": 1.0, "insertion": 1.0, "agreement": 1.0, "effect": 0.9}
 
     assert SOLID == pronounce(good)[0]
-    assert SHAKY == pronounce(good | {"r2": 0.4})[0]
+    assert SHAKY == pronounce(good | {"r2": sum(LIMITS.r2) / 2})[0]
     assert DO_NOT_USE == pronounce(good | {"agreement": float("nan")})[0]
 
 
