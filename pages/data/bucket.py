@@ -44,7 +44,7 @@ with left:
         st.caption("The labels hold no attribute besides the class, so nothing can be compared between groups.")
 with right:
     st.markdown("**What is wrong with it**")
-    bucket_view.show_problems(table.problems, bucket.name)
+    bucket_view.examine(bucket.url, table)
     if table.repairs:
         with st.expander("Mended while reading", icon=":material/healing:"):
             for repair in table.repairs:

@@ -67,3 +67,37 @@ def test_train_on_this_takes_the_bucket_along(app, tiny, places):
 
     assert "Train" == app.title[0].value
     assert "tiny" == app.selectbox(key="bucket").value
+
+
+def test_looking_at_every_image_names_what_the_labels_cannot_tell(app, tiny):
+    """A damaged image and a copy across the splits are found by reading pixels, and the copy may be decided upon."""
+    train, val = sorted((tiny / "train").glob("*.jpg")), sorted((tiny / "val").glob("*.jpg"))
+    train[0].write_bytes(b"no image at all")
+    val[0].write_bytes(train[1].read_bytes())
+    app.switch_page(PAGE).run()
+    app.button(key="bucket_examine").click().run()
+
+    assert not app.exception
+    assert not app.error
+    titles = [e.label for e in app.expander]
+    assert any("Duplicate across splits" in title for title in titles)
+    assert any("image" in title.lower() and "error" in title for title in titles)
+
+
+def test_decision_is_kept_for_the_next_training(app, tiny, places):
+    """Chosen on the page, read by `visrec train`; the bucket itself stays as it is."""
+    from visrec.data.decisions import CHOICES, load_decisions
+    from visrec.storage.buckets import open_bucket
+
+    train = sorted((tiny / "train").glob("*.jpg"))
+    train[0].write_bytes(train[1].read_bytes())
+    app.switch_page(PAGE).run()
+    app.button(key="bucket_examine").click().run()
+    control = next(c for c in app.segmented_control if str(c.key).startswith("decide_"))
+    kind = control.key.removeprefix("decide_").rpartition("_" + str(tiny))[0]
+    other = next(choice for choice in CHOICES[kind] if choice != control.value)
+    control.set_value(other).run()
+
+    assert not app.error
+    kept = load_decisions(places.cache, open_bucket("tiny", places).url)
+    assert {kind: other} == kept

@@ -14,6 +14,10 @@ from visrec.ui import cached, charts, widgets, wording
 
 SEVERITY_ICONS = {"error": ":material/error:", "warning": ":material/warning:", "info": ":material/info:"}
 SEVERITY_COLOURS = {"error": "red", "warning": "orange", "info": "gray"}
+EXAMINE_HELP = (
+    "Reads the whole bucket once: damaged files, exact and near duplicates, the same image in two splits, images that "
+    "are all one colour, and more."
+)
 FEW = 30
 THUMBNAIL = 112
 """Side of a thumbnail in pixels; drawn at most this large."""
@@ -81,10 +85,25 @@ def cell_map(counts: pd.DataFrame) -> go.Figure:
     return figure
 
 
-def show_problems(problems: list, place: str = "") -> None:
-    """Every problem as one line that opens: what it means, what to do, examples."""
+def examine(url: str, table) -> None:
+    """The problems: those of the labels at once, those of the images when every one has been looked at."""
+    found = cached.inspection(url)
+    if found is None:
+        show_problems(url, table.problems, {}, "in the labels")
+        if st.button("Look at every image", icon=":material/search:", key="bucket_examine", help=EXAMINE_HELP):
+            bar = st.progress(0.0, text="Looking at the images")
+            cached.inspect_bucket(
+                url, lambda done, total: bar.progress(done / max(1, total), text=f"{done:,} of {total:,} images")
+            )
+            st.rerun()
+        return
+    show_problems(url, found.problems, found.decisions, f"in the labels and {wording.count(len(found.facts), 'image')}")
+
+
+def show_problems(url: str, problems: list, decisions: dict, where: str) -> None:
+    """Every problem as one line that opens: what it means, what to do, examples, and what may be decided."""
     if not problems:
-        st.success("No problem found in the labels.", icon=":material/check_circle:")
+        st.success(f"No problem found {where}.", icon=":material/check_circle:")
     for problem in problems:
         title = wording.nice(problem.kind)
         badge = f":{SEVERITY_COLOURS[problem.severity]}-badge[{problem.severity}]"
@@ -94,11 +113,22 @@ def show_problems(problems: list, place: str = "") -> None:
                 st.markdown(f"- {widgets.escape(example)}")
             if problem.count > len(problem.examples):
                 st.caption(f"and {problem.count - len(problem.examples):,} more")
-            if getattr(problem, "choices", None):
-                st.caption(
-                    f"In force: {problem.choices[0]}. To decide otherwise: "
-                    f"`visrec inspect {place} --decide {problem.kind}={problem.choices[-1]}`"
-                )
+            if problem.choices:
+                _decision(url, problem, decisions.get(problem.kind, problem.choices[0]))
+
+
+def _decision(url: str, problem, in_force: str) -> None:
+    key = f"decide_{problem.kind}_{url}"
+    st.session_state.setdefault(key, in_force)
+    st.segmented_control(
+        "What training does about it",
+        problem.choices,
+        format_func=wording.nice,
+        required=True,
+        key=key,
+        on_change=lambda: cached.decide(url, problem.kind, st.session_state[key]),
+        help="Kept for this bucket; the bucket itself is never changed.",
+    )
 
 
 def thumbnails(url: str, keys: list[str]) -> dict[str, bytes | None]:

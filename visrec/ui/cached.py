@@ -128,16 +128,52 @@ def _buckets(folders: tuple[str, ...], bucket: str | None, endpoint: str | None)
 @st.cache_resource(ttl=300, show_spinner="Reading the labels", max_entries=6)
 def bucket_table(url: str):
     """The labels of one bucket (`visrec.data.layouts.BucketTable`); shared, so never change it."""
+    from visrec.data.decisions import load_decisions
     from visrec.data.layouts import read_bucket
     from visrec.storage.buckets import open_bucket
 
-    return read_bucket(open_bucket(url, settings()))
+    store = open_bucket(url, settings())
+    return read_bucket(store, decisions=load_decisions(settings().cache, store.url))
+
+
+@st.cache_resource(ttl=1800, max_entries=6)
+def _inspections() -> dict:
+    return {}
+
+
+def inspection(url: str):
+    """What the doctor found when it last looked at every image of a bucket; None when nobody asked yet."""
+    return _inspections().get(url)
+
+
+def inspect_bucket(url: str, progress=None):
+    """Look at every image of a bucket; quick the second time, since the facts of an image are kept."""
+    from visrec.data.doctor import inspect
+    from visrec.storage.buckets import open_bucket
+
+    current = settings()
+    found = inspect(open_bucket(url, current), cache_dir=current.cache, progress=progress)
+    _inspections()[url] = found
+    return found
+
+
+def decide(url: str, kind: str, choice: str) -> None:
+    """Keep a decision about one kind of problem; the next training and inspection follow it."""
+    from visrec.data.decisions import save_decisions
+    from visrec.storage.buckets import open_bucket
+
+    current = settings()
+    save_decisions(current.cache, open_bucket(url, current).url, {kind: choice})
+    bucket_table.clear()
+    if url in _inspections():
+        inspect_bucket(url)
 
 
 def forget_buckets() -> None:
     """Look for buckets afresh."""
     _buckets.clear()
     bucket_table.clear()
+    _inspections().clear()
 
 
 def predictor(run_id: str):

@@ -98,7 +98,8 @@ def lineage_table(record: dict) -> pd.DataFrame:
     """Data, code, packages and machine of a run, in two columns."""
     lineage = record.get("lineage") or {}
     rows = [("images", _word([f"{n:,} {split}" for split, n in (record.get("samples") or {}).items() if n]))]
-    rows += [("set aside", _word([f"{n:,} {why}" for why, n in (record.get("set_aside") or {}).items()]))]
+    aside = [f"{n:,} {why}" for why, n in (record.get("set_aside") or {}).items()]
+    rows.append(("set aside", _word(aside) if aside else "none"))
     for key, value in lineage.items():
         if isinstance(value, dict):
             rows += [(str(name), _word(version)) for name, version in value.items()]
