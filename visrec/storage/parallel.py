@@ -5,8 +5,9 @@ the memory.
 """
 
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
+from queue import Empty, SimpleQueue
 from typing import TypeVar
 
 Item = TypeVar("Item")
@@ -35,21 +36,26 @@ def results(
     [(1, 1), (2, 4), (3, 9)]
     """
     source = iter(items)
+    limit = window or 4 * threads
+    arrived: SimpleQueue[Future] = SimpleQueue()
     pool = ThreadPoolExecutor(threads)
     try:
         pending: dict[Future, Item] = {}
         while not (stop and stop()):
-            for item in islice(source, (window or 4 * threads) - len(pending)):
-                pending[pool.submit(work, item)] = item
+            for item in islice(source, limit - len(pending)):
+                future = pool.submit(work, item)
+                pending[future] = item
+                future.add_done_callback(arrived.put)
             if not pending:
                 return
-            # the timeout lets `stop` be heard while every read is stalled
-            done, _ = wait(pending, timeout=0.5, return_when=FIRST_COMPLETED)
-            for future in done:
-                item = pending.pop(future)
-                error = future.exception()
-                if error is not None and not isinstance(error, Exception):
-                    raise error
-                yield item, future.result() if error is None else error
+            try:
+                # the timeout lets `stop` be heard while every read is stalled
+                future = arrived.get(timeout=0.5)
+            except Empty:
+                continue
+            item, error = pending.pop(future), future.exception()
+            if error is not None and not isinstance(error, Exception):
+                raise error
+            yield item, future.result() if error is None else error
     finally:
         pool.shutdown(wait=False, cancel_futures=True)

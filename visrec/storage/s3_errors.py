@@ -101,6 +101,8 @@ def _refusal(error, settings: S3Settings, bucket, place: str, where: str, doing:
 
 
 def _is_web_page(error) -> bool:
+    if error.operation_name.startswith("Head"):  # has no body; some stores label its absence as HTML
+        return False
     headers = error.response.get("ResponseMetadata", {}).get("HTTPHeaders", {})
     return headers.get("content-type", "").startswith("text/html")
 
