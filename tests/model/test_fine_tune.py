@@ -1,0 +1,170 @@
+"""Fine-tuning: exact resume, BatchNorm that follows, best weights, the engines' equality, files for elsewhere."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from visrec.errors import InputError, RunError
+from visrec.model import checkpoint, engine, export, fine_tune, mobilenet
+from visrec.model.watch import Watch
+from visrec.runs.record import Runs
+from visrec.runs.reporter import Cancelled, Reporter
+from visrec.storage.folder import FolderStore
+
+SIZE, EPOCHS = 32, 3
+
+
+@pytest.fixture(scope="module")
+def data():
+    """Bright and dark noise: learnt within a few steps."""
+    rng = np.random.default_rng(0)
+    labels = np.arange(40) % 2
+    images = (rng.integers(0, 120, (40, SIZE, SIZE, 3)) + 120 * labels[:, None, None, None]).astype(np.uint8)
+    return fine_tune.Data(images, labels, np.ones(40, np.float32), np.arange(32), np.arange(32, 40), 2)
+
+
+def model(taps="deep", seed=0):
+    """A small network from random weights."""
+    return mobilenet.build(SIZE, 2, 0.35, weights=mobilenet.Weights(None, ""), taps=taps, seed=seed)
+
+
+def new_run(path):
+    """A run with a folder."""
+    return Runs(FolderStore(path / "runs", create=True), path / "cache").create({"kind": "trained"})
+
+
+def tuned(run, data, stop_at=None):
+    """Weights after fine-tuning, stopped at a step if asked."""
+    network = model()
+    watch = Watch(pd.DataFrame({"race": ["x", "y"] * 4}), ["race"])
+
+    class Stopping(Reporter):
+        steps = 0
+
+        def advance(self, *args, **kwargs):
+            self.steps += 1
+            if self.steps == stop_at:
+                self.ask_to_stop()
+            super().advance(*args, **kwargs)
+
+    with Stopping(run) as reporter:
+        reporter.stage("fine_tune", "Training.")
+        fine_tune.fine_tune(
+            network, data, epochs=EPOCHS, batch_size=8, seed=0, recipe=fine_tune.Recipe(), run=run, reporter=reporter,
+            watch=watch,
+        )  # fmt: skip
+    return network.get_weights()
+
+
+def test_a_stopped_and_resumed_training_ends_with_the_same_weights(data, tmp_path):
+    """Batch order, augmentation, dropout, optimizer and best weights all go on where they were."""
+    whole, cut = new_run(tmp_path / "a"), new_run(tmp_path / "b")
+    expected = tuned(whole, data)
+
+    with pytest.raises(Cancelled):
+        tuned(cut, data, stop_at=6)  # in the second epoch of four steps
+    resumed = tuned(cut, data)
+
+    for one, other in zip(expected, resumed, strict=True):
+        np.testing.assert_array_equal(one, other)
+    pd.testing.assert_frame_equal(whole.history(), cut.history())
+
+
+def test_nan_loss_fails_with_a_sentence(data, tmp_path):
+    """A loss that is no number is said, and the last good checkpoint is kept."""
+    spoilt = fine_tune.Data(data.images, data.labels, data.weights * np.nan, data.train, data.tune, 2)
+    run = new_run(tmp_path)
+
+    with pytest.raises(RunError, match="loss was no number"):
+        tuned(run, spoilt)
+
+    assert run.status().state == "failed"
+
+
+def test_a_checkpoint_of_another_model_is_refused(tmp_path):
+    """Weights must never land in the wrong layers."""
+    run = new_run(tmp_path)
+    checkpoint.save(run, checkpoint.BEST, model())
+
+    with pytest.raises(InputError, match="another version"):
+        checkpoint.load(run, checkpoint.BEST, mobilenet.feature_model(model("both")))
+
+
+@pytest.mark.parametrize("taps", mobilenet.TAPS)
+def test_openvino_equals_keras(taps, tmp_path):
+    """The CPU engine may be faster, never different: within 1e-5 of the Keras model, for whole and part batches."""
+    network = model(taps)
+    rng = np.random.default_rng(1)
+    kernel = network.get_layer(mobilenet.HEAD).kernel.shape
+    mobilenet.set_head(network, rng.normal(0, 0.03, kernel), np.zeros(2))
+    images = rng.integers(0, 256, (7, SIZE, SIZE, 3)).astype(np.uint8)
+
+    fast = engine.for_model(network, tmp_path / "m.xml", engine=engine.OPENVINO)
+    keras_answers = np.asarray(network.predict_on_batch(images.astype(np.float32)))
+
+    assert fast.name == "openvino"
+    assert np.ptp(keras_answers[:, 0]) > 1e-3
+    np.testing.assert_allclose(fast(images), keras_answers, atol=1e-5)
+    np.testing.assert_allclose(engine.KerasEngine(network)(images), keras_answers, atol=1e-5)
+
+
+def test_the_same_seed_draws_the_same_weights():
+    """On every machine and backend; another seed draws others."""
+    first, again, other = model(seed=1).get_weights(), model(seed=1).get_weights(), model(seed=2).get_weights()
+
+    assert all((a == b).all() for a, b in zip(first, again, strict=True))
+    assert any((a != b).any() for a, b in zip(first, other, strict=True))
+
+
+def test_batch_norm_follows_a_short_training():
+    """With MobileNetV2's own momentum, 0.999, validation falls apart while training looks well."""
+    found = mobilenet.batch_norms(model())
+
+    assert len(found) > 50
+    assert {layer.momentum for layer in found} == {0.9}
+
+
+def test_saved_model_takes_encoded_bytes(tiny_run, tiny_settings):
+    """A service gets files, not arrays; its answer is that of the predictions table."""
+    import tensorflow as tf
+
+    rows = tiny_run.predictions().iloc[:3]
+    folder = tiny_settings.buckets[0] / "tiny"
+    served = tf.saved_model.load(str(tiny_run.local("model"))).signatures["serving_default"]
+
+    answer = served(image_bytes=tf.constant([(folder / f).read_bytes() for f in rows["file"]]))
+
+    assert [p.decode() for p in answer["prediction"].numpy()] == list(rows["prediction"])
+    np.testing.assert_allclose(answer["probabilities"][:, 1], rows["score:smiling"], atol=0.02)
+
+
+def test_model_file_loads_with_plain_keras(tiny_run, tiny_settings):
+    """No custom objects, pixels 0..255 in, probabilities out in the order of labels.txt."""
+    import keras
+
+    from visrec.model.predict import load_predictor
+
+    plain = keras.models.load_model(tiny_run.local("model.keras"))
+    images = np.random.default_rng(0).integers(0, 256, (5, 48, 48, 3)).astype(np.float32)
+    ours = load_predictor(tiny_run, cache=tiny_settings.cache / "engines")(images)
+
+    np.testing.assert_allclose(plain.predict_on_batch(images), ours, atol=1e-5)
+
+
+@pytest.mark.slow
+def test_tflite_answers_as_keras_does(tiny_run, tmp_path):
+    """A model exported for a phone must not be another model."""
+    import keras
+
+    goal, labels = export.copy_out(tiny_run, "tflite", tmp_path)
+    pixels = np.random.default_rng(3).uniform(0, 255, (1, 48, 48, 3)).astype(np.float32)
+    plain = keras.models.load_model(tiny_run.local("model.keras"))
+
+    np.testing.assert_allclose(export.run_tflite(goal.read_bytes(), pixels), plain.predict_on_batch(pixels), atol=1e-4)
+    assert labels.read_text().split() == tiny_run.labels()
+
+
+def test_an_unknown_export_format_is_named(tiny_run, tmp_path):
+    """The message lists what there is."""
+    with pytest.raises(InputError, match="savedmodel, keras or tflite"):
+        export.copy_out(tiny_run, "onnx", tmp_path)

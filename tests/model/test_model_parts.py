@@ -1,0 +1,185 @@
+"""The parts of training that touch no model: weights files, presets, weighting, augmentation, watched cells."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from visrec.config import TrainConfig
+from visrec.data.table import BucketTable
+from visrec.errors import InputError, OutsideError
+from visrec.model import augment, mobilenet, presets
+from visrec.model.watch import Watch, accuracy
+from visrec.model.weighting import sample_weights
+
+
+def table(**defaults):
+    """A bucket with two columns and its own settings."""
+    samples = pd.DataFrame({"file": ["a", "b"], "split": ["train", "val"], "gender": ["F", "M"], "race": ["x", "y"]})
+    return BucketTable("label_table", samples, ["gender", "race"], ["gender", "race"], defaults)
+
+
+class TestPresets:
+    """What the user gave wins, then the bucket, then the preset."""
+
+    def test_order_of_precedence(self):
+        """Explicit options win over everything."""
+        bucket = table(target="gender", image_size=64, epochs=7)
+
+        config = presets.resolve(TrainConfig("b", epochs=3), bucket)
+
+        assert (config.target, config.image_size, config.epochs) == ("gender", 64, 3)
+        assert config.alpha == presets.PRESETS["balanced"]["alpha"]
+        assert config.by == ("race",)
+
+    def test_quick_and_thorough_scale_the_epochs_of_the_bucket(self):
+        """A bucket's own settings are its balanced ones; the other presets must not be without effect."""
+        found = {
+            p: presets.resolve(TrainConfig("b", preset=p), table(target="gender", fine_tune_epochs=10))
+            for p in presets.PRESETS
+        }
+
+        assert {p: c.fine_tune_epochs for p, c in found.items()} == {"quick": 5, "balanced": 10, "thorough": 20}
+
+    def test_the_width_is_read_from_the_weights_file(self):
+        """The file's name says which network it belongs to; nobody should have to say it twice."""
+        path = "/x/mobilenet_v2_weights_tf_dim_ordering_tf_kernels_0.35_224_no_top.h5"
+
+        assert presets.resolve(TrainConfig("b", target="gender", weights=path), table()).alpha == 0.35
+
+    @pytest.mark.parametrize(
+        ("options", "said"),
+        [
+            ({"target": "gendr"}, "Did you mean 'gender'"),
+            ({}, "Several columns could be predicted"),
+            ({"target": "gender", "by": ("rce",)}, "Did you mean 'race'"),
+            ({"target": "gender", "preset": "fast"}, "The preset 'fast' is not known"),
+            ({"target": "gender", "image_size": 9}, "expected 32 to 512"),
+            ({"target": "gender", "epochs": 0, "fine_tune_epochs": 0}, "nothing would be trained"),
+            ({"target": "gender", "sample_weights": "klass"}, "Did you mean 'class'"),
+        ],
+    )
+    def test_an_impossible_option_is_named(self, options, said):
+        """One sentence says what was expected."""
+        with pytest.raises(InputError, match=said):
+            presets.resolve(TrainConfig("b", **options), table())
+
+
+class TestWeights:
+    """Where the backbone's first weights come from, and what is said when they cannot be had."""
+
+    def unreachable(self, monkeypatch):
+        def refuse(name, home):
+            raise OSError("no route to host")
+
+        monkeypatch.setattr(mobilenet, "_download", refuse)
+
+    def test_unreachable_weights_stop_with_what_to_do(self, monkeypatch, tmp_path):
+        """A model quietly trained from random weights would be taken for a good one."""
+        self.unreachable(monkeypatch)
+
+        with pytest.raises(OutsideError, match=r"no route to host.*--allow-random-weights"):
+            mobilenet.find_weights("imagenet", 1.0, 224, keras_home=tmp_path)
+
+    def test_random_weights_are_used_only_when_allowed_and_said(self, monkeypatch, tmp_path):
+        """The run, the log and the page show this note."""
+        self.unreachable(monkeypatch)
+
+        found = mobilenet.find_weights("imagenet", 1.0, 224, keras_home=tmp_path, allow_random=True)
+
+        assert (found.path, found.wanted) == (None, False)
+        assert "random weights, as allowed" in found.note
+
+    def test_a_kept_file_is_used_without_the_network(self, monkeypatch, tmp_path):
+        """A machine without internet has the files where Keras keeps them; another size is better than none."""
+        self.unreachable(monkeypatch)
+        path = tmp_path / "models" / "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224_no_top.h5"
+        path.parent.mkdir()
+        path.write_bytes(b"")
+
+        assert mobilenet.find_weights("imagenet", 1.0, 128, keras_home=tmp_path).path == path
+
+    @pytest.mark.parametrize(
+        ("weights", "alpha", "said"), [("/no/such.h5", 1.0, "no weights file"), ("imagenet", 0.4, "width 0.4")]
+    )
+    def test_weights_that_cannot_be_are_named(self, weights, alpha, said):
+        """Told before anything is begun."""
+        with pytest.raises(InputError, match=said):
+            mobilenet.find_weights(weights, alpha, 224)
+
+
+class TestWeighting:
+    """How much each image counts."""
+
+    samples = pd.DataFrame({"label": list("aaaabb"), "race": list("xxxyyy")})
+
+    @pytest.mark.parametrize("kind", ["none", "class", "group", "reweighing"])
+    def test_the_mean_is_one(self, kind):
+        """The learning rate keeps its meaning."""
+        assert sample_weights(self.samples, kind, ["race"]).mean() == pytest.approx(1)
+
+    def test_class_gives_each_class_the_same_total(self):
+        """Imbalance no longer pays."""
+        weights = pd.Series(sample_weights(self.samples, "class", [])).groupby(self.samples["label"]).sum()
+
+        assert weights["a"] == pytest.approx(weights["b"])
+
+    def test_reweighing_makes_label_and_group_independent(self):
+        """After weighting, the share of each label is the same in each group (Kamiran and Calders)."""
+        samples = pd.DataFrame({"label": list("aaabab"), "race": list("xxxxyy")})
+        weights = sample_weights(samples, "reweighing", ["race"])
+        shares = samples.assign(w=weights).pivot_table(index="race", columns="label", values="w", aggfunc="sum")
+
+        shares = shares.div(shares.sum(1), axis=0)
+        np.testing.assert_allclose(shares.loc["x"], shares.loc["y"], rtol=1e-6)
+
+
+class TestAugment:
+    """Changed images that follow from the draw alone."""
+
+    images = np.random.default_rng(0).integers(0, 256, (6, 32, 32, 3)).astype(np.uint8)
+
+    def test_the_same_draw_gives_the_same_batch(self):
+        """A resumed run sees what the first would have seen."""
+        first, second = (augment.batch(self.images, augment.Recipe(), np.random.default_rng(5)) for _ in range(2))
+
+        np.testing.assert_array_equal(first, second)
+        assert first.dtype == np.float32
+        assert 0 <= first.min() <= first.max() <= 255
+
+    def test_flip_only_mirrors_or_leaves(self):
+        """Nothing else is changed."""
+        many = np.repeat(self.images, 5, axis=0)
+        changed = augment.batch(many, augment.FLIP_ONLY, np.random.default_rng(1))
+
+        kinds = {("same" if (c == i).all() else "mirrored" if (c == i[:, ::-1]).all() else "other")
+                 for c, i in zip(changed, many, strict=True)}  # fmt: skip
+        assert kinds == {"same", "mirrored"}
+
+
+class TestWatch:
+    """Cells watched during training."""
+
+    def test_cells_are_values_and_their_crossing(self):
+        """One row per cell, with its count."""
+        watch = Watch(pd.DataFrame({"race": list("xxy"), "age": list("112")}), ["race", "age"])
+
+        assert watch.counts == {"race=x": 2, "race=y": 1, "age=1": 2, "age=2": 1, "race=x,age=1": 2, "race=y,age=2": 1}
+
+    def test_a_small_worst_cell_is_not_called_worse(self):
+        """Twelve images tell little, and the line says so."""
+        watch = Watch(pd.DataFrame({"race": ["x"] * 12 + ["y"] * 100}), ["race"])
+
+        assert "cannot tell" in watch.worst([False] * 5 + [True] * 107)
+
+    def test_a_large_worst_cell_is(self):
+        """Sixty images at one half, the rest right: that is supported."""
+        watch = Watch(pd.DataFrame({"race": ["x"] * 60 + ["y"] * 600}), ["race"])
+
+        assert "cannot tell" not in watch.worst([False] * 30 + [True] * 630)
+
+    def test_no_rows_is_unknown(self):
+        """NaN with its count, never 0."""
+        shown = accuracy([])
+
+        assert shown["n"] == 0
+        assert np.isnan([shown["value"], shown["low"], shown["high"]]).all()
