@@ -22,7 +22,8 @@ if action.button(
 ):
     frame.go("train", bucket=bucket.name)
 
-widgets.figures(buckets.headline(table))
+examined = cached.inspection(bucket.url)
+widgets.figures(buckets.headline(table, examined.problems if examined else table.problems))
 
 st.subheader("Who is in it", anchor=False)
 target = buckets.choose_target(table, "bucket_target")

@@ -72,16 +72,16 @@ def choose_target(table, key: str, label: str = "What to predict") -> str:
     )
 
 
-def headline(table) -> list[tuple[str, str, str]]:
+def headline(table, problems: list) -> list[tuple[str, str, str]]:
     """Four figures: labelled images, images without label, columns, problems; each with a sentence of help."""
     unlabelled = len(set(table.images) - set(table.samples["file"]))
-    grave = sum(problem.severity == "error" for problem in table.problems)
-    problems = f"{len(table.problems)}" + (f" ({grave} grave)" if grave else "")
+    grave = sum(problem.severity == "error" for problem in problems)
+    kinds = f"{len(problems)}" + (f" ({grave} grave)" if grave else "")
     return [
         ("Labelled images", wording.count(len(table.samples)), "Images that are there and have a label."),
         ("Without a label", wording.count(unlabelled), "Images that are there but take no part in training."),
         ("Attributes", str(len(table.attributes)), "Label columns: " + ", ".join(map(wording.nice, table.attributes))),
-        ("Kinds of problems", problems, "What reading the labels found; see below."),
+        ("Kinds of problems", kinds, "What was found so far in labels and images; see below."),
     ]
 
 
