@@ -182,11 +182,7 @@ def draw_heat(audit, cells: pd.DataFrame, rates: Sequence[str]) -> None:
 
 def _wide(figure, width: int, key: str) -> None:
     """Draw a chart that scrolls sideways where the page is narrower than it needs."""
-    scroll = f"{key}_scroll"
-    st.html(
-        f"<style>.st-key-{scroll} {{ overflow-x: auto; }} .st-key-{scroll} > div {{ min-width: {width}px; }}</style>"
-    )
-    with st.container(key=scroll):
+    with audit_view.sideways(f"{key}_scroll", width):
         audit_view.draw(figure, key=key)
 
 
