@@ -15,7 +15,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from visrec.audit.formulas import ALIASES, COMPARED, GENERALIZED, GROUP_RATES
+from visrec.audit.formulas import COMPARED, GENERALIZED, GROUP_RATES
 from visrec.errors import MissingPackageError
 
 NUMBERS = (
@@ -30,6 +30,15 @@ COMPOSED = (
     "average_odds_difference", "average_abs_odds_difference", "average_predictive_value_difference",
     "equalized_odds_difference",
 )  # fmt: skip
+COMPARISONS = (
+    *(name for name in COMPARED if not name.startswith("labels_")),
+    *COMPOSED,
+    "mean_difference",
+    "equal_opportunity_difference",
+)
+MOST_EDF_CELLS = 40
+"""AIF360 compares all pairs of cells one by one in Python; beyond so many our closed form gives the same value."""
+
 DIFFERENTIAL = (
     "smoothed_empirical_differential_fairness",
     "labels_smoothed_empirical_differential_fairness",
@@ -107,6 +116,16 @@ def split_metrics(
             forget()
 
 
+def compared_metrics(codes: np.ndarray, privileged: np.ndarray, counts: np.ndarray) -> dict[str, float]:
+    """Only the comparisons of one split, by AIF360 itself; arguments as in `split_metrics`."""
+    with _LOCK, np.errstate(all="ignore"):
+        metric, _ = _metrics(codes, privileged, counts, None)
+        try:
+            return {name: float(getattr(metric, name)()) for name in COMPARISONS}
+        finally:
+            forget()
+
+
 def forget() -> None:
     """Empty AIF360's memory of metric values, which otherwise lives and grows as long as the process."""
     for cache in _memories():
@@ -162,49 +181,32 @@ def _conditions(codes: np.ndarray, names: list[str]) -> list[dict]:
     return [dict(zip(names, map(float, row), strict=True)) for row in codes.tolist()]
 
 
+PER_GROUP = (*GROUP_RATES, *NUMBERS, "power", "precision", "recall", "sensitivity", "specificity")
+
+
 def _values(metric, predicted, both: bool, scored: bool) -> dict[str, dict[str, float]]:
-    truth = type(predicted)  # the labels' own metrics live in the base class
-    values: dict[str, dict[str, float]] = {}
-    per_group = [
-        *GROUP_RATES,
-        *NUMBERS,
-        *(a for a in ALIASES if a in ("power", "precision", "recall", "sensitivity", "specificity")),
-    ]
-    per_group += [*GENERALIZED, *GENERALIZED_NUMBERS] if scored else []
-    for name in per_group:
+    values = {}
+    for name in (*PER_GROUP, *(GENERALIZED + GENERALIZED_NUMBERS if scored else ())):
         function = getattr(metric, name)
         values[name] = {"value": float(function())}
         if both:
-            values[name] |= {
-                "unprivileged": float(function(privileged=False)),
-                "privileged": float(function(privileged=True)),
-            }
+            groups = {"unprivileged": False, "privileged": True}
+            values[name] |= {group: float(function(privileged=which)) for group, which in groups.items()}
     if both:
-        compared = [
-            n
-            for n in (*COMPARED, *COMPOSED, "mean_difference", "equal_opportunity_difference")
-            if not n.startswith("labels_")
-        ]
-        compared += ["generalized_equalized_odds_difference"] if scored else []
+        compared = (*COMPARISONS, *(("generalized_equalized_odds_difference",) if scored else ()))
         values |= {name: {"value": float(getattr(metric, name)())} for name in compared}
+        of_labels = type(predicted)  # the labels' own metrics live in the base class
         for name in ("statistical_parity_difference", "disparate_impact"):
-            values[f"labels_{name}"] = {"value": _base(metric, truth, name)}
-        values["labels_mean_difference"] = values["labels_statistical_parity_difference"]
-    if len(np.unique(metric.dataset.protected_attributes, axis=0)) > 1:
-        values["smoothed_empirical_differential_fairness"] = {
-            "value": float(predicted.smoothed_empirical_differential_fairness())
-        }
-        values["labels_smoothed_empirical_differential_fairness"] = {
-            "value": float(metric.smoothed_empirical_differential_fairness())
-        }
-        values["differential_fairness_bias_amplification"] = {
-            "value": float(metric.differential_fairness_bias_amplification())
-        }
+            values[f"labels_{name}"] = {"value": float(getattr(of_labels, name)(metric))}
+        values["labels_mean_difference"] = dict(values["labels_statistical_parity_difference"])
+    if 1 < len(np.unique(metric.dataset.protected_attributes, axis=0)) <= MOST_EDF_CELLS:
+        found = (
+            predicted.smoothed_empirical_differential_fairness(),
+            metric.smoothed_empirical_differential_fairness(),
+            metric.differential_fairness_bias_amplification(),
+        )
+        values |= {name: {"value": float(value)} for name, value in zip(DIFFERENTIAL, found, strict=True)}
     return values
-
-
-def _base(metric, owner, name: str) -> float:
-    return float(getattr(owner, name)(metric))
 
 
 class _Hidden(importlib.abc.MetaPathFinder):
@@ -239,6 +241,3 @@ def _quiet():
     finally:
         logging.disable(level)
         root.removeHandler(silent)
-
-
-__all__ = ["LEFT_OUT", "forget", "library", "remembered", "split_metrics"]

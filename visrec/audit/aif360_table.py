@@ -5,14 +5,15 @@ entropy family, which ignores weights, comes from its closed form. Intervals are
 the cells; the null band redraws a rate at its pooled value, and deals the rows out anew for composites.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
 
 from visrec.audit import chance, formulas
-from visrec.audit.aif360_metrics import split_metrics
+from visrec.audit.aif360_metrics import compared_metrics, split_metrics
 from visrec.audit.cells import FN, FP, TP, CellTable, binary_counts
 from visrec.audit.differences import TAILS, bootstrap
 from visrec.audit.gaps import Question, verdict
@@ -45,13 +46,17 @@ class Scored:
     Attributes
     ----------
     sums : float64, shape (cells, 4), sum of the outcome's score over TN, FP, FN, TP
-    counts : int64, shape (cells, 2, bins), rows labelled [not outcome, outcome] in each score bin
-    bin_sums : float64, shape (cells, 2, bins)
+    count_bins : gives the counts, int64, and score sums, float64, both shape (cells, 2, bins), of rows labelled
+        [not outcome, outcome] by score bin; called only when a band is wanted
     """
 
     sums: np.ndarray
-    counts: np.ndarray
-    bin_sums: np.ndarray
+    count_bins: Callable[[], tuple[np.ndarray, np.ndarray]]
+
+    @cached_property
+    def binned(self) -> tuple[np.ndarray, np.ndarray]:
+        """Counts and score sums by cell, label and bin."""
+        return self.count_bins()
 
 
 @dataclass(frozen=True)
@@ -94,14 +99,13 @@ def each_against_rest(tables: Mapping[tuple[str, ...], CellTable], question: Que
     rows = []
     for by, table in sorted(tables.items(), key=lambda item: len(item[0])):
         counts = binary_counts(table, question.outcome, question.missing)
-        total = counts.sum(axis=0)
-        for name, mine in zip(table.names(), counts, strict=True):
-            pair = Split(np.array([[0], [1]]), np.stack([mine, total - mine]), np.array([False, True]), None, by)
-            values = seen(pair)
-            found = {
-                m: v["value"] for m, v in values.items() if m in formulas.COMPARED or "odds" in m or "average" in m
-            }
-            rows.append({"by": " × ".join(by), "group": name, "n": int(mine.sum()), **found})
+        rest = counts.sum(axis=0) - counts
+        known = formulas.comparisons(counts, rest)
+        for i, name in enumerate(table.names()):
+            pair = np.stack([counts[i], rest[i]])
+            values = compared_metrics(np.array([[0], [1]]), np.array([False, True]), pair)
+            found = {m: np.nan if np.isnan(known[formulas.ALIASES.get(m, m)][i]) else v for m, v in values.items()}
+            rows.append({"by": " × ".join(by), "group": name, "n": int(counts[i].sum()), **found})
     return pd.DataFrame(rows)
 
 
@@ -157,6 +161,8 @@ def seen(split: Split) -> dict[str, dict[str, float]]:
         rate = formulas.ALIASES.get(name, name)
         if name in values and rate in formulas.GROUP_RATES:
             _mask(values[name], formulas.group_rate(np.vstack([split.counts.sum(axis=0)[None], grouped]), rate))
+    if EDF not in values and (split.counts.sum(axis=1) > 0).sum() > 1:
+        values |= {name: {"value": float(value)} for name, value in _differential(split.counts).items()}
     entropy = formulas.entropy_family(split.counts, grouped)
     for name, value in entropy.items():
         if split.known or not name.startswith("between_group_"):
@@ -209,9 +215,8 @@ def _generalized_draws(split: Split, question: Question) -> dict[str, np.ndarray
 
 def _binned_split(split: Split) -> tuple[np.ndarray, np.ndarray]:
     """Counts and mean scores: (2 groups, 2 labels, bins)."""
-    scored, unprivileged = split.scored, ~split.privileged
-    counts = np.stack([scored.counts[unprivileged].sum(axis=0), scored.counts[split.privileged].sum(axis=0)])
-    sums = np.stack([scored.bin_sums[unprivileged].sum(axis=0), scored.bin_sums[split.privileged].sum(axis=0)])
+    both = (~split.privileged, split.privileged)
+    counts, sums = (np.stack([held[group].sum(axis=0) for group in both]) for held in split.scored.binned)
     return counts, np.divide(sums, counts, out=np.zeros(sums.shape), where=counts > 0)
 
 

@@ -11,8 +11,8 @@ import zlib
 import numpy as np
 
 REPLICATES = 2_000
-MEMORY = 4_000_000
-"""Numbers held at once by one redraw of a composite."""
+BLOCK = 2_000
+"""Replicates whose pairs are compared at a time."""
 
 
 def generator(seed: int, *about: str) -> np.random.Generator:
@@ -54,19 +54,32 @@ def largest_pair_statistic(x, n) -> np.ndarray:
         max over pairs of (p_i - p_j)^2 / (p (1 - p) (1/n_i + 1/n_j)), p pooled over the pair; 0 where a pair does
         not vary. Single precision: it is only ever compared with itself.
     """
-    x, n = np.asarray(x, dtype=np.float32), np.asarray(n, dtype=np.float32)
-    share = x / n[:, None]
-    largest = np.zeros(x.shape[1], dtype=np.float32)
-    for i in range(len(n) - 1):
+    x, n = np.asarray(x), np.asarray(n, dtype=np.float64)
+    pooled = x.sum(axis=0) / n.sum()
+    share = (x / n[:, None] - pooled).astype(np.float32)  # centred first: differences keep their digits
+    hits, size = x.astype(np.float32), n.astype(np.float32)
+    parts = [slice(start, start + BLOCK) for start in range(0, x.shape[1], BLOCK)]
+    return np.concatenate([_largest_of_block(share[:, p], hits[:, p], size) for p in parts])
+
+
+def _largest_of_block(share: np.ndarray, hits: np.ndarray, size: np.ndarray) -> np.ndarray:
+    """The same for as many replicates as the processor's cache holds; float32 (cells, block) to (block,)."""
+    share, hits = np.ascontiguousarray(share), np.ascontiguousarray(hits)
+    largest = np.zeros(share.shape[1], dtype=np.float32)
+    squares, spread, others = (np.empty_like(share) for _ in range(3))  # reused: fresh memory costs more than sums
+    for i in range(len(size) - 1):
         rest = slice(i + 1, None)
-        pooled = (x[i] + x[rest]) * (1 / (n[i] + n[rest]))[:, None]
-        pooled *= 1 - pooled
-        pooled *= (1 / n[i] + 1 / n[rest])[:, None]
-        np.maximum(pooled, np.float32(1e-30), out=pooled)
-        difference = share[i] - share[rest]
-        difference *= difference
-        difference /= pooled
-        np.maximum(largest, difference.max(axis=0), out=largest)
+        total = (size[i] + size[rest])[:, None]
+        square, varies, other = squares[rest], spread[rest], others[rest]
+        np.subtract(share[i], share[rest], out=square)
+        np.multiply(square, square, out=square)
+        np.add(hits[i], hits[rest], out=varies)  # p (1 - p) = hits (total - hits) / total^2
+        np.subtract(total, varies, out=other)
+        np.multiply(varies, other, out=varies)
+        np.maximum(varies, np.float32(0.25), out=varies)  # 0 only where both shares are 0 or both are 1
+        np.divide(square, varies, out=square)
+        np.multiply(square, (size[i] * size[rest])[:, None] * total, out=square)
+        np.maximum(largest, square.max(axis=0), out=largest)
     return largest
 
 
@@ -75,18 +88,22 @@ def largest_scaled_pair(values: np.ndarray, variance: np.ndarray) -> np.ndarray:
 
     Parameters
     ----------
-    values : float, shape (cells, replicates)
+    values : float, shape (cells, replicates), as deviations from each cell's mean under the redraw
     variance : float, shape (cells,), of each cell's value under the redraw
 
     Returns
     -------
-    float64, shape (replicates,); NaN values take no part
+    float32, shape (replicates,); NaN values take no part
     """
-    largest = np.zeros(values.shape[1])
+    values = np.where(np.isnan(values), np.float32(0), values).astype(np.float32)
+    largest = np.zeros(values.shape[1], dtype=np.float32)
+    held = np.empty_like(values)
     for i in range(len(variance) - 1):
-        scale = np.maximum(variance[i] + variance[i + 1 :], 1e-30)[:, None]
-        found = (values[i] - values[i + 1 :]) ** 2 / scale
-        np.fmax(largest, np.fmax.reduce(found, axis=0), out=largest)
+        difference = held[i + 1 :]
+        np.subtract(values[i], values[i + 1 :], out=difference)
+        np.multiply(difference, difference, out=difference)
+        difference *= (1 / np.maximum(variance[i] + variance[i + 1 :], 1e-30)).astype(np.float32)[:, None]
+        np.maximum(largest, difference.max(axis=0), out=largest)
     return largest
 
 

@@ -5,6 +5,8 @@ by the other; 1 = alike. Intervals come from redrawing the whole table of counts
 bands from redrawing every cell at the pooled rate.
 """
 
+import warnings
+
 import numpy as np
 import pandas as pd
 
@@ -63,20 +65,24 @@ def composite_intervals(table: CellTable, question: Question) -> dict[str, tuple
     exact = composite_simultaneous(counts, is_class, together=False)
     n = composite_bases(counts, is_class)
     rng = chance.generator(question.seed, *table.by, "composite intervals")
-    draws = {rate: np.full((2, table.size), np.nan) for rate in COMPOSITES}
-    for cell in range(table.size):
-        drawn = composites(bootstrap(counts[cell], question.replicates, rng), is_class)
-        for rate in COMPOSITES:
-            draws[rate][:, cell] = _percentiles(drawn[rate])
+    drawn = composites(_bootstrap_cells(counts, question.replicates, rng), is_class)
     result = {}
     for rate in COMPOSITES:
-        low, high = draws[rate]
+        low, high = _percentiles(drawn[rate])
         certain = ~(high > low)
         low, high = np.where(certain, exact[rate][0], low), np.where(certain, exact[rate][1], high)
         unknown = np.isnan(seen[rate])
         low, high = np.where(unknown, np.nan, low), np.where(unknown, np.nan, high)
         result[rate] = (seen[rate], low, high, n[rate])
     return result
+
+
+def _bootstrap_cells(counts: np.ndarray, replicates: int, rng: np.random.Generator) -> np.ndarray:
+    """Redraw every cell at its own size: counts (cells, ...) to (replicates, cells, ...)."""
+    flat = counts.reshape(len(counts), -1)
+    total = flat.sum(axis=1)
+    share = np.where(total[:, None] > 0, flat / np.maximum(total, 1)[:, None], 1 / flat.shape[1])
+    return rng.multinomial(total, share, size=(replicates, len(counts))).reshape(replicates, *counts.shape)
 
 
 def against_rest(table: CellTable, question: Question) -> pd.DataFrame:
@@ -153,11 +159,9 @@ def _divided(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 def _percentiles(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """2.5th and 97.5th percentile over replicates (axis 0), NaN draws left out."""
-    if np.isnan(values).any():
-        with np.errstate(invalid="ignore"):
-            import warnings
-
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", RuntimeWarning)  # a cell that is unknown in every draw
-                return tuple(np.nanquantile(values, TAILS, axis=0))
-    return tuple(np.quantile(values, TAILS, axis=0))
+    values = np.ascontiguousarray(values.T)  # replicates side by side: sorting them is several times faster
+    if not np.isnan(values).any():
+        return tuple(np.quantile(values, TAILS, axis=-1))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # a cell that is unknown in every draw
+        return tuple(np.nanquantile(values, TAILS, axis=-1))

@@ -168,8 +168,8 @@ class Audit:
         if place is None or not self.predictions.has_scores or self.question.missing == "wrong":
             return None
         sums = self.cube.score_sums(self.by)[..., place]
-        counts, bin_sums = scores.histogram(self._spread_to_cells(self.scores()))
-        return aif360_table.Scored(aif360_table.binary_sums(sums, place), counts, bin_sums)
+        bins = lambda: scores.histogram(self._spread_to_cells(self.scores()))
+        return aif360_table.Scored(aif360_table.binary_sums(sums, place), bins)
 
     def _spread_to_cells(self, found: "scores.CellScores") -> "scores.CellScores":
         """The same scores numbered as the table's cells (a cell without any prediction has no scores)."""

@@ -7,6 +7,7 @@ of them is wrong. Nothing bounds it over many tables looked at in turn.
 """
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -86,9 +87,11 @@ def gap_table(table: CellTable, question: Question) -> pd.DataFrame:
     if is_correct(table, question.outcome):
         mirrors["selection_rate"] = "accuracy"
     names = table.names()
-    gaps = {rate: share_gap(rate, known[rate], names, table.by, question) for rate in asked if rate not in mirrors}
+    with ThreadPoolExecutor(2) as cores:  # NumPy draws without the interpreter's lock
+        composed = cores.submit(composite_gaps, table, question)
+        own = {r: cores.submit(share_gap, r, known[r], names, table.by, question) for r in asked if r not in mirrors}
+        gaps = {rate: found.result() for rate, found in own.items()} | composed.result()
     gaps |= {rate: mirrored(rate, gaps[mirrors[rate]]) for rate in mirrors}
-    gaps |= composite_gaps(table, question)
     order = [*(r for r in PROPORTIONS if r in gaps), *COMPOSITES]
     frame = pd.DataFrame([vars(gaps[rate]) for rate in order])
     return with_verdicts(frame, [r for r in order if r not in mirrors])

@@ -1,0 +1,140 @@
+"""Tests for ``visrec audit``: exit codes, one JSON document, the gate and the report."""
+
+import json
+
+import pytest
+
+from visrec.cli import run
+from visrec.cli.audit import default_split
+from visrec.errors import InputError
+
+
+@pytest.fixture
+def table(faces, tmp_path):
+    """The faces as a CSV file."""
+    path = tmp_path / "faces.csv"
+    faces.to_csv(path, index=False)
+    return path
+
+
+def call(capsys, *args):
+    """Exit code, standard output and standard error of one command."""
+    code = run(["audit", *map(str, args)])
+    captured = capsys.readouterr()
+    return code, captured.out, captured.err
+
+
+def test_json_is_exactly_one_document(table, capsys):
+    """Everything else goes to standard error."""
+    code, out, _ = call(capsys, table, "--by", "race", "--outcome", "yes", "--json", "--scan")
+    document = json.loads(out)
+    assert code == 0
+    assert document["rows"] == 3000
+    assert [c["race"] for c in document["cells"]] == ["a", "b", "c"]
+    assert document["aif360"]["disparate_impact"]["value"] > 0
+    assert document["subset"]["subset"] == {"race": ["b"], "age": ["old"]}
+
+
+def test_people_get_a_table_and_sentences(table, capsys):
+    """Without --json: cells with intervals, then what can be said."""
+    code, out, _ = call(capsys, table, "--by", "race", "--outcome", "yes", "--no-aif360")
+    assert code == 0
+    assert "The gap in TPR by race is" in out
+    assert "3,000 rows of 3,000" in out
+
+
+def test_nothing_to_split_by_is_shown_too(table, capsys):
+    """Without --by there is one line for all rows."""
+    code, out, _ = call(capsys, table, "--no-aif360")
+    assert code == 0
+    assert "accuracy" in out
+
+
+def test_policy_decides_the_exit_code(table, tmp_path, capsys):
+    """0 when kept, 1 when broken, 2 when it makes no sense; the document is printed either way."""
+    kept, broken, wrong, absent = (tmp_path / f"{n}.yaml" for n in ("kept", "broken", "wrong", "absent"))
+    kept.write_text("rules:\n  - {gap: accuracy, at_most: 0.9}\n")
+    broken.write_text("- {rate: accuracy, at_least: 0.999}\n- {gap: tpr, at_most: 0.9}\n")
+    wrong.write_text("- {gap: [\n")
+    common = (table, "--by", "race", "--outcome", "yes", "--no-aif360", "--json", "--policy")
+    code, out, _ = call(capsys, *common, kept)
+    assert (code, json.loads(out)["policy"]["passed"]) == (0, True)
+    code, out, _ = call(capsys, *common, broken)
+    assert (code, [r["passed"] for r in json.loads(out)["policy"]["rules"]]) == (1, [False, True])
+    assert call(capsys, *common, wrong)[0] == 2
+    assert call(capsys, *common, absent)[0] == 2
+
+
+def test_report_is_written_whole(table, tmp_path, capsys):
+    """-o writes one page, and leaves no half file."""
+    path = tmp_path / "deep" / "report.html"
+    code, _, _ = call(capsys, table, "--by", "race", "--outcome", "yes", "--no-aif360", "-o", path)
+    assert code == 0
+    assert "<table>" in path.read_text()
+    assert [p.name for p in path.parent.iterdir()] == ["report.html"]
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["--label", "lable"], "Did you mean 'label'?"),
+        (["--by", "rase"], "Did you mean 'race'?"),
+        (["--by", "file"], "more than 1,000 different values"),
+        (["--score", "race", "--by", "age"], "should hold numbers"),
+        (["--by", "race", "--where", "race"], "expected ATTRIBUTE=VALUE"),
+        (["--by", "race", "--bin", "age=3"], "should hold numbers"),
+        (["--by", "race", "--bin", "age=9,3"], "must rise"),
+        (["--by", "race", "--split", "val"], "no column 'split'"),
+        (["--by", "race", "--min-count", "few"], "invalid int value"),
+    ],
+)
+def test_bad_input_is_a_sentence_and_exit_code_2(table, capsys, args, message):
+    """No traceback, nothing on standard output."""
+    code, out, err = call(capsys, table, *args, "--json")
+    assert (code, out) == (2, "")
+    assert message in err
+    assert "Traceback" not in err
+
+
+def test_neither_a_run_nor_a_file_is_2(tmp_path, capsys, monkeypatch):
+    """A name that is no run, and a file that is not there."""
+    monkeypatch.setenv("VISREC_RUNS", str(tmp_path / "runs"))
+    (tmp_path / "runs").mkdir()
+    assert call(capsys, "no-such-run", "--by", "race")[0] == 2
+    code, _, err = call(capsys, tmp_path / "none.csv", "--by", "race")
+    assert code == 2
+    assert "There is no file" in err
+
+
+def test_rows_on_which_nothing_was_chosen_come_first(faces):
+    """test, else val; train only when asked for by name."""
+    assert default_split(faces) is None
+    assert default_split(faces.assign(split="val")) == "val"
+    assert default_split(faces.assign(split=["val", "test"] * 1500)) == "test"
+    with pytest.raises(InputError, match="all of which training has seen"):
+        default_split(faces.assign(split="train"))
+
+
+@pytest.fixture
+def imported(faces, tmp_path, monkeypatch):
+    """The id of a run that was made from the faces, with two splits."""
+    from visrec.config import Settings
+    from visrec.runs.import_table import Columns, import_table
+
+    monkeypatch.setenv("VISREC_RUNS", str(tmp_path / "runs"))
+    run = import_table(faces, Settings.load(dotenv=None), Columns("label"), name="faces")
+    run.write_table("predictions.parquet", faces.assign(split=["train", "val", "val"] * 1000))
+    return run.id
+
+
+def test_a_run_is_audited_on_rows_on_which_nothing_was_chosen(imported, capsys):
+    """A run needs no columns named: its classes are known, its split is val, its rows are counted."""
+    code, out, err = call(capsys, imported, "--by", "race", "--json", "--no-aif360")
+    assert code == 0, err
+    document = json.loads(out)
+    assert document["labels"] == ["no", "yes"]
+    assert document["split"] == "val"
+    assert document["rows"] == 2000
+    code, _, err = call(capsys, imported, "--label", "x")
+    assert code == 2
+    assert "taken for a run" in err
