@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from visrec.ui import audit_view, fairness_view, frame, scores_view, wording
+from visrec.ui import aif360_view, audit_view, fairness_view, frame, scores_view, wording
 
 view = frame.open_page("Metrics", "How far apart are the groups, and is it more than chance?", needs="predictions")
 by = audit_view.choose_by(view, most=3)
@@ -14,7 +14,7 @@ if section == fairness_view.GAPS:
     fairness_view.draw_rates(audit)
     fairness_view.draw_scan(audit)
 elif section == fairness_view.AIF360:
-    fairness_view.draw_aif360(view, by)
+    aif360_view.draw_aif360(view, by)
 elif section == fairness_view.PAIRS:
     fairness_view.draw_pairs(audit)
 elif section == fairness_view.IMAGES:

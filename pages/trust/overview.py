@@ -22,5 +22,5 @@ st.subheader("Wrong answers in the three lowest groups", anchor=False)
 gallery.slices(view, audit_view.counted(view), overview_view.worst_slices(audit, rate))
 
 audit_view.show_skipped(view, audit_view.counted(view))
-audit_view.links(("confusion", "fairness", "explain"))
+audit_view.links(("confusion", "fairness", "explain", "predictions"))
 st.caption(wording.NOT_FOR)

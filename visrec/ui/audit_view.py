@@ -145,6 +145,12 @@ def draw(figure: go.Figure, *, key: str, **options):
     )
 
 
+def sideways(key: str, least: int):
+    """A container that scrolls sideways where the page is narrower than ``least`` pixels."""
+    st.html(f"<style>.st-key-{key} {{ overflow-x: auto; }} .st-key-{key} > div {{ min-width: {least}px; }}</style>")
+    return st.container(key=key)
+
+
 def numbers(frame: pd.DataFrame, name: str, *, rates: Sequence[str] = (), **options) -> None:
     """A chart's numbers as a table and a CSV: rounded on screen to three digits, whole in the download."""
     config = {c: st.column_config.NumberColumn(column_title(c), format="%.3f") for c in rates if c in frame}
@@ -228,6 +234,7 @@ def links(pages: Sequence[str]) -> None:
         "confusion": ("See the matrices", ":material/grid_on:"),
         "fairness": ("See the metrics", ":material/balance:"),
         "explain": ("Explain single answers", ":material/center_focus_strong:"),
+        "predictions": ("Audit another table", ":material/upload_file:"),
     }
     with st.container(horizontal=True):
         for page in pages:

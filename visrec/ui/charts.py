@@ -119,11 +119,14 @@ def blank(height: int, *, margin: dict | None = None) -> go.Figure:
     return figure
 
 
-def note(figure: go.Figure, text: str, *, x: float, y: float, **options) -> None:
-    """Write words into a chart; they take the theme's text colour and never catch the mouse."""
-    figure.add_annotation(
-        **{"text": text, "x": x, "y": y, "showarrow": False, "captureevents": False, "font": {"size": 12}, **options}
-    )
+def words(text: str, *, x: float, y: float, **options) -> dict:
+    """Words for `write`: they take the theme's text colour and never catch the mouse."""
+    return {"text": text, "x": x, "y": y, "showarrow": False, "captureevents": False, "font": {"size": 12}, **options}
+
+
+def write(figure: go.Figure, notes: list[dict]) -> None:
+    """Write words into a chart, all at once: Plotly checks every annotation again with each one that is added."""
+    figure.layout.annotations = notes
 
 
 def escape(text: object) -> str:

@@ -17,6 +17,12 @@ COUNTS, SHARE, DIFFERENCE = "counts", "share of row", "difference to overall"
 SHOWS = (SHARE, COUNTS, DIFFERENCE)
 
 GAP_X = 0.4
+PAGE = 820
+"""Pixels of a chart on a page of usual width, beside the sidebar."""
+
+SQUARES = 24
+"""So many squares beside each other still have room for their numbers."""
+
 HEADING, BELOW, AIR = 20, 18, 10
 """Pixels above a matrix for its name, below it for its count, and between."""
 
@@ -128,19 +134,33 @@ def arrange(keys: Sequence[Sequence[str]], per_line: int) -> Grid:
     return Grid(places, len(firsts), len(seconds), tuple(seconds), tuple(firsts))
 
 
-def square_pixels(classes: int) -> int:
-    """Height of one square; many classes get smaller ones."""
-    return {1: 34, 2: 32, 3: 28, 4: 24}.get(classes, max(12, 110 // classes))
+def square_pixels(classes: int, columns: int = 9) -> int:
+    """Height of one square: about as high as wide on a page of usual width, never too flat for a number.
+
+    >>> square_pixels(2), square_pixels(7, columns=2), square_pixels(9, columns=9)
+    (32, 32, 14)
+    """
+    least = {1: 34, 2: 32, 3: 28, 4: 22}.get(classes, 14)
+    return max(least, min(32, int(0.7 * PAGE / (columns * (classes + GAP_X)))))
+
+
+def matrices_per_line(classes: int) -> int:
+    """How many matrices stand beside each other when split by one attribute, so that their numbers can be read.
+
+    >>> matrices_per_line(2), matrices_per_line(7)
+    (7, 3)
+    """
+    return max(1, min(7, SQUARES // classes))
 
 
 def least_width(grid: Grid, classes: int) -> int:
     """Pixels below which the squares would not be readable: the page scrolls sideways instead."""
-    side = 33 if classes <= 3 else square_pixels(classes)
+    side = 33 if classes <= 3 else 30
     return int(grid.columns * (classes + GAP_X) * side + 16)
 
 
 def small_multiples(
-    matrices: Matrices, show: str = SHARE, *, per_line: int = 7, selected: tuple[int, int, int] | None = None
+    matrices: Matrices, show: str = SHARE, *, per_line: int | None = None, selected: tuple[int, int, int] | None = None
 ) -> go.Figure:
     """All matrices in one figure: one heat map trace, counts below, small cells hatched and called unknown.
 
@@ -148,7 +168,7 @@ def small_multiples(
     ----------
     matrices : what to draw
     show : one of `SHOWS`
-    per_line : matrices beside each other when split by one attribute
+    per_line : matrices beside each other when split by one attribute; None takes `matrices_per_line`
     selected : (cell, label, prediction) of the square to outline
 
     Returns
@@ -156,8 +176,9 @@ def small_multiples(
     Figure
         The last trace carries ``customdata`` (cell, label, prediction) for each clickable square.
     """
-    k, grid = len(matrices.labels), arrange(matrices.keys, per_line)
-    pixels = square_pixels(k)
+    k = len(matrices.labels)
+    grid = arrange(matrices.keys, per_line or matrices_per_line(k))
+    pixels = square_pixels(k, grid.columns)
     top, pitch_x = HEADING / pixels, k + GAP_X
     pitch_y = k + (HEADING + BELOW + AIR) / pixels
     corners = [(column * pitch_x, top + line * pitch_y) for line, column in grid.places]
@@ -167,9 +188,9 @@ def small_multiples(
     _heat(figure, matrices, show, grid, (pitch_x, pitch_y, top))
     _hatch(figure, matrices, corners)
     _outlines(figure, corners, k)
-    if k <= 3 or grid.columns * k <= 24:
+    if k <= 3 or grid.columns * k <= SQUARES:
         _numbers(figure, matrices, show, corners)
-    _words(figure, matrices, grid, corners, (pitch_x, pitch_y))
+    _words(figure, matrices, grid, corners, (pitch_x, pitch_y), pixels)
     if selected is not None and selected[0] < len(corners):
         _mark(figure, corners[selected[0]], selected)
     _squares(figure, matrices, corners, pixels)
@@ -239,7 +260,7 @@ def _outlines(figure: go.Figure, corners: Sequence[tuple[float, float]], k: int)
     figure.add_scatter(x=xs, y=ys, mode="lines", line={"color": charts.RULE, "width": 1}, hoverinfo="skip")
 
 
-def _words(figure, matrices: Matrices, grid: Grid, corners, pitch: tuple[float, float]) -> None:
+def _words(figure, matrices: Matrices, grid: Grid, corners, pitch: tuple[float, float], pixels: int) -> None:
     k = len(matrices.labels)
     below = [
         f"unknown, n = {charts.count_text(n)}" if small else f"n = {charts.count_text(n)}"
@@ -247,7 +268,7 @@ def _words(figure, matrices: Matrices, grid: Grid, corners, pitch: tuple[float, 
     ]
     _text(
         figure,
-        [(x + k / 2, y + k + 2 / square_pixels(k)) for x, y in corners],
+        [(x + k / 2, y + k + 2 / pixels) for x, y in corners],
         below,
         "bottom center",
         charts.SMALL_FONT,
@@ -256,10 +277,13 @@ def _words(figure, matrices: Matrices, grid: Grid, corners, pitch: tuple[float, 
         names = [charts.escape(charts.cell_name(key)) for key in matrices.keys]
         _text(figure, [(x, y) for x, y in corners], names, "top right", 12)
         return
-    for column, head in enumerate(grid.heads):
-        place = {"x": column * pitch[0] + k / 2, "y": 1, "yref": "paper", "yanchor": "bottom"}
-        charts.note(figure, f"<b>{charts.escape(head)}</b>", font={"size": 12}, **place)
-    lines = [(0, line * pitch[1] + 2 / square_pixels(k)) for line in range(len(grid.line_heads))]
+    above = {"y": 1, "yref": "paper", "yanchor": "bottom"}
+    heads = [
+        charts.words(f"<b>{charts.escape(head)}</b>", x=column * pitch[0] + k / 2, **above)
+        for column, head in enumerate(grid.heads)
+    ]
+    charts.write(figure, heads)
+    lines = [(0, line * pitch[1] + 2 / pixels) for line in range(len(grid.line_heads))]
     _text(figure, lines, [f"<b>{charts.escape(h)}</b>" for h in grid.line_heads], "bottom right", 12)
 
 
@@ -328,9 +352,11 @@ def overall_matrix(matrices: Matrices, *, selected: tuple[int, int, int] | None 
     ``selected`` and the clickable squares use the cell number -1.
     """
     k, counts = len(matrices.labels), matrices.overall
-    pixels = max(30, min(76, 380 // k))
+    pixels = max(24, min(76, 380 // k))
     share = shares_of_row(counts)
-    figure = charts.blank(k * pixels + 74, margin={"l": 8, "r": 8, "t": 62, "b": 8})
+    names = [charts.escape(label).replace(" ", "<br>") for label in matrices.labels]
+    top = 54 + 16 * max(name.count("<br>") + 1 for name in names)
+    figure = charts.blank(k * pixels + top + 12, margin={"l": 8, "r": 8, "t": top, "b": 8})
     figure.add_heatmap(
         z=share,
         x=np.arange(k + 1) - 0.5,
@@ -353,10 +379,9 @@ def overall_matrix(matrices: Matrices, *, selected: tuple[int, int, int] | None 
     one = Matrices(matrices.labels, ((),), counts[None], counts, 0)
     _squares(figure, one, [(-0.5, -0.5)], pixels)
     figure.data[-1].customdata = [(-1, i, j) for i in range(k) for j in range(k)]
-    names = [charts.escape(label) for label in matrices.labels]
-    ticks = {"tickvals": list(range(k)), "ticktext": names, "showgrid": False}
+    ticks = {"tickvals": list(range(k)), "ticktext": names, "tickangle": 0, "showgrid": False}
     figure.update_xaxes(
-        side="top", title={"text": "answered", "standoff": 4, "font": {"size": 12}}, range=[-0.5, k - 0.5], **ticks
+        side="top", title={"text": "answered", "standoff": 14, "font": {"size": 12}}, range=[-0.5, k - 0.5], **ticks
     )
     figure.update_yaxes(
         title={"text": "label", "standoff": 4, "font": {"size": 12}}, range=[k - 0.5, -0.5], automargin=True, **ticks

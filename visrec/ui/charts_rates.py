@@ -49,14 +49,16 @@ def cell_dots(
     figure = _rows(len(table), (low, high), title, ROW + 14 * tall)
     _hatched_bars(figure, table, low, high)
     _intervals(figure, table)
-    for i, row in table.iterrows():
-        _row_text(figure, i, row["cell"], _numbers(row, digits), two_lines=tall)
+    notes = []
+    for i, row in enumerate(table.to_dict("records")):
+        notes += _row_text(i, row["cell"], _numbers(row, digits), two_lines=tall)
     if np.isfinite(overall):
-        _reference(figure, overall, f"{reference} {charts.rate_text(overall, digits)}", len(table))
+        notes.append(_reference(figure, overall, f"{reference} {charts.rate_text(overall, digits)}", len(table)))
+    charts.write(figure, notes)
     return figure
 
 
-def _numbers(row: pd.Series, digits: int) -> str:
+def _numbers(row: dict, digits: int) -> str:
     count = f"n = {charts.count_text(row['n'])}"
     if row["small"] or not np.isfinite(row["value"]):
         return f"unknown, {count}"
@@ -73,11 +75,13 @@ def _rows(count: int, limits: tuple[float, float], title: str, height: int = ROW
     return figure
 
 
-def _row_text(figure: go.Figure, row: int, left: str, right: str, *, two_lines: bool = False) -> None:
+def _row_text(row: int, left: str, right: str, *, two_lines: bool = False) -> list[dict]:
     place = {"xref": "paper", "y": row - 0.14, "yanchor": "bottom"}
-    charts.note(figure, charts.escape(left), x=0, xanchor="left", yshift=15 * two_lines, **place)
     end, anchor = (0, "left") if two_lines else (1, "right")
-    charts.note(figure, right, x=end, xanchor=anchor, **place)
+    return [
+        charts.words(charts.escape(left), x=0, xanchor="left", yshift=15 * two_lines, **place),
+        charts.words(right, x=end, xanchor=anchor, **place),
+    ]
 
 
 def _hatched_bars(figure: go.Figure, table: pd.DataFrame, floor: float, ceiling: float) -> None:
@@ -131,8 +135,8 @@ def _intervals(figure: go.Figure, table: pd.DataFrame) -> None:
     )
 
 
-def _reference(figure: go.Figure, value: float, text: str, rows: int) -> None:
-    """A vertical line with its name on top."""
+def _reference(figure: go.Figure, value: float, text: str, rows: int) -> dict:
+    """Draw a vertical line; gives back its name, to be written on top."""
     ys = [y for row in range(rows) for y in (row - 0.06, row + 0.34, None)]  # broken, so that it crosses no words
     figure.add_scatter(
         x=[value if y is not None else None for y in ys],
@@ -141,7 +145,7 @@ def _reference(figure: go.Figure, value: float, text: str, rows: int) -> None:
         line={"color": charts.RULE, "width": 1.5},
         hoverinfo="skip",
     )
-    charts.note(figure, text, x=value, y=1, yref="paper", yanchor="bottom", font={"size": charts.SMALL_FONT})
+    return charts.words(text, x=value, y=1, yref="paper", yanchor="bottom", font={"size": charts.SMALL_FONT})
 
 
 def gap_rows(table: pd.DataFrame, *, title: str = "gap", ideal_name: str = "no gap") -> go.Figure:
@@ -174,10 +178,12 @@ def gap_rows(table: pd.DataFrame, *, title: str = "gap", ideal_name: str = "no g
     )
     for verdict, (colour, symbol) in VERDICT_LOOK.items():
         _gap_dots(figure, table[table["verdict"] == verdict], verdict, colour, symbol)
-    for i, row in table.iterrows():
-        _row_text(figure, i, row["name"], _gap_words(row))
+    notes = []
+    for i, row in enumerate(table.to_dict("records")):
+        notes += _row_text(i, row["name"], _gap_words(row))
     for ideal in sorted(set(table["ideal"].dropna())):
-        _reference(figure, ideal, ideal_name, len(table))
+        notes.append(_reference(figure, ideal, ideal_name, len(table)))
+    charts.write(figure, notes)
     return figure
 
 
@@ -189,7 +195,7 @@ def _gap_limits(table: pd.DataFrame) -> tuple[float, float]:
     return (low, high) if len(values) else (-1.0, 1.0)
 
 
-def _gap_words(row: pd.Series) -> str:
+def _gap_words(row: dict) -> str:
     if not np.isfinite(row["value"]):
         return f"unknown · {row['verdict']}"
     strong = f"<b>{row['verdict']}</b>" if row["verdict"] == "supported" else row["verdict"]
@@ -241,7 +247,9 @@ def heat_table(
     level = (known - low) / (high - low).replace(0, np.nan)
     level = level.where(level.notna() | known.isna(), 0.5).to_numpy(float)
     rows, columns = level.shape
-    figure = charts.blank(rows * 30 + 66, margin={"t": 52, "b": 10, "l": 8, "r": 8})
+    lines = max((str(name).count(" ") + 1 for name in values.columns), default=1)
+    top = 20 + 16 * lines
+    figure = charts.blank(rows * 30 + top + 12, margin={"t": top, "b": 10, "l": 8, "r": 8})
     numbers = (counts if counts is not None else values * np.nan).to_numpy(float)
     figure.add_heatmap(
         z=level,

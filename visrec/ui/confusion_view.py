@@ -80,15 +80,17 @@ def choose_show() -> str:
 
 def draw_overall(matrices: Matrices) -> None:
     """The matrix of all rows beside how to read it."""
-    picture, words = st.columns([2, 3], gap="large")
+    k = len(matrices.labels)
+    picture, words = st.columns([2, 3], gap="large") if k <= 3 else (st.container(), st.container())
     with picture:
-        event = audit_view.show_chart(
-            charts_confusion.overall_matrix(matrices, selected=_open_square(matrices)),
-            f"All rows, n = {charts.count_text(matrices.overall.sum())}.",
-            key="confusion_overall",
-            on_select="rerun",
-            selection_mode="points",
-        )
+        with audit_view.sideways("confusion_overall_scroll", 72 * k + 130 if k > 3 else 0):
+            event = audit_view.draw(
+                charts_confusion.overall_matrix(matrices, selected=_open_square(matrices)),
+                key="confusion_overall",
+                on_select="rerun",
+                selection_mode="points",
+            )
+        st.caption(f"All rows, n = {charts.count_text(matrices.overall.sum())}.")
         _take_click(matrices, event, "confusion_overall")
     with words:
         st.markdown("\n".join(f"- {line}" for line in reading(matrices)))
@@ -142,13 +144,9 @@ def draw_grid(matrices: Matrices, by: Sequence[str], show: str) -> None:
             icon=":material/grid_off:",
         )
         return
-    grid = charts_confusion.arrange(matrices.keys, per_line=7)
-    width = charts_confusion.least_width(grid, len(matrices.labels))
-    st.html(
-        f"<style>.st-key-confusion_scroll {{ overflow-x: auto; }} "
-        f".st-key-confusion_scroll > div {{ min-width: {width}px; }}</style>"
-    )
-    with st.container(key="confusion_scroll"):
+    k = len(matrices.labels)
+    grid = charts_confusion.arrange(matrices.keys, charts_confusion.matrices_per_line(k))
+    with audit_view.sideways("confusion_scroll", charts_confusion.least_width(grid, k)):
         event = audit_view.draw(
             charts_confusion.small_multiples(matrices, show, selected=_open_square(matrices)),
             key="confusion_grid",
@@ -212,10 +210,13 @@ def _pick_square(matrices: Matrices, square: tuple[int, int, int] | None) -> Non
     cells = [-1, *range(len(matrices.keys))]
     names = {-1: "All rows", **{i: charts.cell_name(key) for i, key in enumerate(matrices.keys)}}
     at = square or (-1, 0, min(1, len(matrices.labels) - 1))
+    open_now = square_text(matrices, at)  # in the keys: a click in a matrix moves the lists along
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        cell = st.selectbox("Group", cells, cells.index(at[0]), format_func=names.get, width=260)
-        label = st.selectbox("Label", matrices.labels, at[1], width=180)
-        answer = st.selectbox("Answered", matrices.labels, at[2], width=180)
+        cell = st.selectbox(
+            "Group", cells, cells.index(at[0]), format_func=names.get, width=260, key=f"confusion_group_{open_now}"
+        )
+        label = st.selectbox("Label", matrices.labels, at[1], width=180, key=f"confusion_label_{open_now}")
+        answer = st.selectbox("Answered", matrices.labels, at[2], width=180, key=f"confusion_answer_{open_now}")
         chosen = (cell, matrices.labels.index(label), matrices.labels.index(answer))
         if st.button("Show images", key="confusion_show", icon=":material/photo_library:") and chosen != square:
             st.query_params[SQUARE] = square_text(matrices, chosen)
