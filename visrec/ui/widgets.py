@@ -38,7 +38,7 @@ def figures(items: Iterable[tuple[str, str, str]]) -> None:
     """A row of figures, each (label, value, sentence of help); on a narrow screen two stand side by side."""
     with st.container(horizontal=True, gap="small"):
         for label, value, help_text in items:
-            with st.container(width=190):
+            with st.container(width=176):
                 st.metric(label, value, help=help_text, border=True)
 
 
