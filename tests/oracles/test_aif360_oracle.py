@@ -185,6 +185,21 @@ def test_formulas_equal_aif360_for_every_group_against_the_rest(rows):
                 assert float(value) == pytest.approx(theirs[name]["value"], abs=1e-9), name
 
 
+def test_all_pairs_equal_aif360():
+    """Every two cells, the larger as the privileged group."""
+    rng = np.random.default_rng(1)
+    rows = pd.DataFrame({c: rng.choice(v, 500) for c, v in (("label", ["no", "yes"]), ("prediction", ["no", "yes"]))})
+    result = audit(load_predictions(rows.assign(group=rng.choice(list("abcd"), 500))), by="group", outcome="yes")
+    counts = dict(zip(result.table.names(), binary_counts(result.table, "yes"), strict=True))
+    assert len(result.aif360_pairs) == 6
+    for row in result.aif360_pairs.to_dict("records"):
+        assert row["n_privileged"] >= row["n_unprivileged"]
+        pair = np.stack([counts[row["unprivileged"]], counts[row["privileged"]]])
+        theirs = aif360_metrics.compared_metrics(np.array([[0], [1]]), np.array([False, True]), pair)
+        for name, value in theirs.items():
+            assert row[formulas.ALIASES.get(name, name)] == pytest.approx(value, abs=1e-9)
+
+
 def test_differential_fairness_of_many_cells_equals_aif360():
     """Beyond 40 cells AIF360's loop over pairs is replaced by the closed form: the same value, of both kinds."""
     rng = np.random.default_rng(0)

@@ -109,6 +109,27 @@ def each_against_rest(tables: Mapping[tuple[str, ...], CellTable], question: Que
     return pd.DataFrame(rows)
 
 
+def each_pair(table: CellTable, question: Question) -> pd.DataFrame:
+    """AIF360's comparisons of every two cells, by the formulas that equal AIF360's.
+
+    Returns
+    -------
+    DataFrame: unprivileged, privileged (the larger cell), n_unprivileged, n_privileged, then one column per comparison
+    """
+    counts = binary_counts(table, question.outcome, question.missing)
+    n, names = counts.sum(axis=1), np.array(table.names(), dtype=object)
+    first, second = np.triu_indices(len(n), k=1)
+    swap = n[first] > n[second]
+    less, more = np.where(swap, second, first), np.where(swap, first, second)
+    columns = {
+        "unprivileged": names[less],
+        "privileged": names[more],
+        "n_unprivileged": n[less],
+        "n_privileged": n[more],
+    }
+    return pd.DataFrame(columns | formulas.comparisons(counts[less], counts[more]))
+
+
 def metric_table(split: Split, question: Question) -> pd.DataFrame:
     """Every metric of one split.
 

@@ -56,12 +56,16 @@ def build(audit: "Audit", aif360: bool = True) -> dict:
         "pairs_total": len(audit.pairs),
         "differences": _plain(audit.differences),
         "spread": _plain(audit.spread),
+        "ranking": _plain(audit.ranking),
         "planner": _plain(audit.planner),
         "skipped": [{"reason": s.reason, "count": s.count, "examples": list(s.examples)} for s in predictions.skipped],
         "notes": list(predictions.notes),
     }
     if aif360:
         result["aif360"] = aif360_document(audit.aif360)
+        result["aif360_groups"] = _plain(audit.aif360_groups)
+    if predictions.has_scores and audit.question.outcome in audit.labels:
+        result["auc"], result["calibration"] = _plain(audit.auc), _plain(audit.calibration)
     return result
 
 

@@ -148,6 +148,11 @@ class Audit:
         return aif360_table.each_against_rest(self.tables, self.question)
 
     @cached_property
+    def aif360_pairs(self) -> pd.DataFrame:
+        """AIF360's comparisons of every two cells of the crossing; see `visrec.audit.aif360_table.each_pair`."""
+        return aif360_table.each_pair(self.table, self.question)
+
+    @cached_property
     def privileged_cells(self) -> np.ndarray:
         """Which cells of the crossing form the reference group: bool (cells,)."""
         keep = np.ones(self.table.size, dtype=bool)

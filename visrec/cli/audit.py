@@ -71,7 +71,7 @@ def _predictions(args, settings):
     named = [*_split_names(args.by), *parse_where(args.where or []), *parse_where(args.privileged or [])]
     options = {
         "scores": _split_names(",".join(args.score)) if args.score else None,
-        "score_class": args.score_class or (args.outcome if args.outcome != "correct" and args.score else None),
+        "score_class": args.score_class,
         "attributes": None if args.scan else list(dict.fromkeys(named)),
         "bins": _bins(args.bin),
         "file": args.file_column,
