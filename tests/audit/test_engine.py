@@ -112,6 +112,48 @@ def test_wrong_questions_get_a_sentence(faces, options, message):
         audit(load_predictions(faces), **options)
 
 
+def test_an_attribute_named_like_a_figure_is_refused(faces):
+    """A column `accuracy` would be mistaken for ours."""
+    with pytest.raises(InputError, match="has the name of a figure"):
+        audit(load_predictions(faces.rename(columns={"race": "accuracy"})), by="accuracy")
+
+
+ODD = {
+    "one row": ({"label": ["a"], "prediction": ["b"], "g": ["x"]}, {}),
+    "no prediction at all": ({"label": list("abab"), "prediction": [None] * 4, "g": list("xxyy")}, {}),
+    "a cell without predictions": (
+        {"label": list("abab"), "prediction": ["a", "b", None, None], "g": list("xxyy")},
+        {},
+    ),
+    "one class": ({"label": ["a"] * 80, "prediction": ["a"] * 80, "g": list("xy") * 40}, {}),
+    "a class named correct": (
+        {"label": ["correct", "x"] * 40, "prediction": ["x", "x", "correct", "x"] * 20, "g": list("xy") * 40},
+        {"outcome": "correct"},
+    ),
+    "missing counted as wrong": (
+        {"label": list("ab") * 40, "prediction": ["a", None, "b", "b"] * 20, "g": list("xy") * 40},
+        {"outcome": "a", "missing": "wrong"},
+    ),
+    "scores missing with the prediction": (
+        {"label": list("ab") * 40, "prediction": ["a", None, "b", "b"] * 20, "g": list("xy") * 40}
+        | {"score:a": [0.9, np.nan, 0.2, 0.4] * 20, "score:b": [0.1, np.nan, 0.8, 0.6] * 20},
+        {"outcome": "a", "min_count": 5},
+    ),
+}
+
+
+@pytest.mark.parametrize("keep_rows", [True, False])
+@pytest.mark.parametrize("name", ODD)
+def test_odd_tables_give_a_whole_document(name, keep_rows):
+    """Whatever is empty or missing, every table is computed and unknown is null."""
+    columns, options = ODD[name]
+    result = audit(load_predictions(pd.DataFrame(columns), keep_rows=keep_rows), by="g", replicates=20, **options)
+    document = jsonable(result.to_json())
+    json.dumps(document, allow_nan=False)
+    assert len(document["cells"]) == len(set(columns["g"]))
+    assert result.subset.score >= 0
+
+
 def test_filters_that_leave_nothing_say_so(faces):
     """Values that exist, but never together."""
     rows = faces[~((faces["race"] == "a") & (faces["age"] == "old"))]

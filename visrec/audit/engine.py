@@ -33,7 +33,8 @@ from visrec.audit.metric_text import gap_sentence
 from visrec.audit.predictions import Predictions
 from visrec.errors import InputError
 
-ASPECTS = ("value", "low", "high", "n")
+RESERVED = {"n", "absent", "enough", "base_rate", "averages", "confusion", "all", *rates.RATES}
+"""Names of our own columns, which no attribute of a crossing can have."""
 
 
 @dataclass(frozen=True)
@@ -288,6 +289,8 @@ def audit(
     known = [a.name for a in predictions.attributes]
     for name in by:
         predictions.cube.attribute(name)
+        if name in RESERVED:
+            raise InputError(f"The attribute '{name}' has the name of a figure of the audit; rename the column.")
     outcome_index(predictions.labels, outcome)
     filters = _filters(where, known)
     question = Question(outcome, missing, min_count, seed, replicates)

@@ -84,7 +84,7 @@ def gap_table(table: CellTable, question: Question) -> pd.DataFrame:
     known = shares(table, question.outcome, question.missing)
     asked = askable(known)
     mirrors = {r: COMPLEMENT[r] for r in asked if r in COMPLEMENT}
-    if is_correct(table, question.outcome):
+    if is_correct(table, question.outcome) and "selection_rate" in asked:
         mirrors["selection_rate"] = "accuracy"
     names = table.names()
     with ThreadPoolExecutor(2) as cores:  # NumPy draws without the interpreter's lock
