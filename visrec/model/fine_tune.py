@@ -102,7 +102,10 @@ def fine_tune(
     compile_model(model, recipe, steps=len(feed) * epochs)
     notes = checkpoint.load(run, checkpoint.LAST, model, model.optimizer)
     if notes is None:
-        notes = {"epoch": 0, "best": None, "best_epoch": 0}
+        # the network as it comes is the first candidate: fine-tuning a few images may well make it worse
+        before = judge(model, data, watch, reporter.check)["tune_loss"]
+        notes = {"epoch": 0, "best": before if math.isfinite(before) else None, "best_epoch": 0}
+        checkpoint.save(run, checkpoint.BEST, model)
     else:
         reporter.restore_history(notes["history"])
         reporter.log(f"Goes on after epoch {notes['epoch']} of {epochs}.")
@@ -112,7 +115,7 @@ def fine_tune(
             break
         feed.epoch = epoch
         fitted = _one_epoch(model, feed, epoch, epochs, reporter)
-        judged = judge(model, data, watch, recipe, reporter.check)
+        judged = judge(model, data, watch, reporter.check)
         _check_number(fitted["loss"], judged["tune_loss"], epoch)
         if notes["best"] is None or judged["tune_loss"] < notes["best"]:
             notes |= {"best": judged["tune_loss"], "best_epoch": epoch + 1}
@@ -139,9 +142,7 @@ def compile_model(model: "keras.Model", recipe: Recipe, *, steps: int) -> None:
     model.compile(optimizer, loss, weighted_metrics=["accuracy"], jit_compile=False)
 
 
-def judge(
-    model: "keras.Model", data: Data, watch: Watch, recipe: Recipe, check: Callable[[], None] = lambda: None
-) -> dict[str, Any]:
+def judge(model: "keras.Model", data: Data, watch: Watch, check: Callable[[], None] = lambda: None) -> dict[str, Any]:
     """Loss and accuracy on the tune rows (on the train rows where there are none), and of each watched cell."""
     import numpy as np
 

@@ -5,9 +5,11 @@ The trap of this network: its weights expect pixels in [-1, 1], and its BatchNor
 which a few hundred steps of fine-tuning leave the moving averages behind; both are dealt with here.
 """
 
+import contextlib
 import os
 import re
 import socket
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -237,7 +239,8 @@ def _download(name: str, home: Path) -> Path:
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(DOWNLOAD_TIMEOUT_SECONDS)
     try:
-        return Path(keras.utils.get_file(name, _PLACE + name, cache_subdir="models", cache_dir=str(home)))
+        with contextlib.redirect_stdout(sys.stderr):  # Keras says there what it downloads; stdout is for the result
+            return Path(keras.utils.get_file(name, _PLACE + name, cache_subdir="models", cache_dir=str(home)))
     except Exception as error:  # get_file wraps every network fault in a bare Exception
         raise OSError(_first_line(error)) from error
     finally:

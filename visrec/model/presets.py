@@ -18,7 +18,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     "balanced": {"image_size": 128, "alpha": 1.0, "epochs": 100, "fine_tune_epochs": 6},
     "thorough": {"image_size": 160, "alpha": 1.0, "epochs": 150, "fine_tune_epochs": 15},
 }
-COMMON = {"weights": "imagenet", "allow_random": False, "batch_size": 64, "sample_weights": "none"}
+COMMON = {"weights": "imagenet", "allow_random": False, "sample_weights": "none"}
 EPOCH_FACTOR = {"quick": 0.5, "balanced": 1.0, "thorough": 2.0}
 """What a preset makes of the epochs that a bucket's own settings name."""
 SAMPLE_WEIGHTS = ("none", "class", "group", "reweighing")
@@ -39,7 +39,7 @@ def resolve(config: TrainConfig, table: BucketTable) -> TrainConfig:
     width = alpha_of(config.weights or defaults.get("weights"))
     if width is not None:
         preset["alpha"] = width
-    chosen = {**COMMON, **preset, **defaults}
+    chosen = {**COMMON, "batch_size": _batch_size(config, table), **preset, **defaults}
     if width is not None and config.weights:
         chosen["alpha"] = width
     given = {f.name: getattr(config, f.name) for f in fields(config) if getattr(config, f.name) is not None}
@@ -49,6 +49,12 @@ def resolve(config: TrainConfig, table: BucketTable) -> TrainConfig:
     complete = replace(complete, by=_names(complete.by))
     _check(complete, table)
     return complete
+
+
+def _batch_size(config: TrainConfig, table: BucketTable) -> int:
+    """64, or less where an epoch would otherwise have fewer than some twenty steps; never below 8."""
+    images = min(len(table.samples), config.limit or len(table.samples))
+    return min(64, max(8, images // 20))
 
 
 def _bucket_defaults(defaults: Mapping[str, Any], preset: str) -> dict[str, Any]:
