@@ -12,7 +12,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from visrec.audit.sources import Source
+from visrec.audit.sources import BATCH, Source
 from visrec.errors import InputError
 
 WIDEST = 256
@@ -120,11 +120,11 @@ class JoinedSource(Source):
     keys: np.ndarray | None = None
     depth: int = 0
 
-    def batches(self, columns: Sequence[str], size: int = 1_000_000) -> Iterator[pa.Table]:
+    def batches(self, columns: Sequence[str], size: int = BATCH, plain: Sequence[str] = ()) -> Iterator[pa.Table]:
         """The named columns of both tables; rows without a partner have nulls."""
         own = [c for c in columns if c in self.base.columns]
         added = [c for c in columns if c not in self.base.columns]
-        for batch in self.base.batches([*own, self.file] if added else own, size):
+        for batch in self.base.batches([*own, self.file] if added else own, size, plain):
             for name in added:
                 batch = batch.append_column(name, self._looked_up(batch[self.file], name))
             yield batch

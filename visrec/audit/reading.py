@@ -146,7 +146,7 @@ class Reader:
 
     def chunks(self, with_files: bool = True) -> Iterator[Chunk]:
         """Each batch as codes, without the rows that cannot be used."""
-        for table in self.source.batches(self.plan.columns):
+        for table in self.source.batches(self.plan.columns, plain=[self.plan.file] if self.plan.file else []):
             self.skips.total += table.num_rows
             yield self._chunk(self._of_split(table), with_files)
 

@@ -37,14 +37,14 @@ class Source:
     table: pa.Table | None = None
     path: Path | None = None
 
-    def batches(self, columns: Sequence[str], size: int = BATCH) -> Iterator[pa.Table]:
-        """The named columns, ``size`` rows at a time."""
+    def batches(self, columns: Sequence[str], size: int = BATCH, plain: Sequence[str] = ()) -> Iterator[pa.Table]:
+        """The named columns, ``size`` rows at a time; ``plain`` ones hold names, too many for a dictionary."""
         wanted = list(dict.fromkeys(columns))
         if self.table is not None:
             table = self.table.select(wanted)
             yield from (table.slice(start, size) for start in range(0, table.num_rows, size))
         elif _is_parquet(self.path):
-            yield from _parquet_batches(self.path, wanted, size)
+            yield from _parquet_batches(self.path, wanted, size, plain)
         else:
             yield from _csv_batches(self.path, wanted, self.columns)
 
@@ -195,16 +195,14 @@ def _open_parquet(path: Path) -> Source:
         raise InputError(f"'{path}' cannot be read as Parquet ({_first_line(error)}).") from None
 
 
-def _parquet_batches(path: Path, columns: list[str], size: int) -> Iterator[pa.Table]:
+def _parquet_batches(path: Path, columns: list[str], size: int, plain: Sequence[str]) -> Iterator[pa.Table]:
     import pyarrow.parquet as pq
 
     # dictionary reading keeps text small; buffered pages keep a large row group from being held whole
     with pq.ParquetFile(path) as probe:
-        text = [f.name for f in probe.schema_arrow if f.name in columns and pa.types.is_string(f.type)]
-    high = [c for c in text if c in ("file", "path", "image")]
-    with pq.ParquetFile(
-        path, read_dictionary=[c for c in text if c not in high], buffer_size=1 << 20, pre_buffer=False
-    ) as file:
+        words = [f.name for f in probe.schema_arrow if pa.types.is_string(f.type) or pa.types.is_large_string(f.type)]
+    few = [name for name in words if name in columns and name not in plain]
+    with pq.ParquetFile(path, read_dictionary=few, buffer_size=1 << 20, pre_buffer=False) as file:
         for batch in file.iter_batches(batch_size=size, columns=columns):
             yield pa.Table.from_batches([batch])
 
