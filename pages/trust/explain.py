@@ -4,7 +4,18 @@ import streamlit as st
 
 from visrec.errors import VisrecError
 from visrec.runs import jobs
-from visrec.ui import cached, explain_view, explaining, frame, state, widgets, wording
+from visrec.ui import (
+    cached,
+    explain_view,
+    explain_view_group,
+    explain_view_near,
+    explain_view_overlay,
+    explaining,
+    frame,
+    state,
+    widgets,
+    wording,
+)
 
 frame.open_page("Explain", "Why this answer?", needs="run")
 row = state.focus()
@@ -21,11 +32,15 @@ predict = cached.predictor(row.id)
 source = explain_view.choose_source()
 picture = explain_view.get_picture(source, run, predict.image_size)
 if picture is not None:
+    near = explain_view_near.look(run, picture, predict)
     answer, seen = st.columns([2, 3], gap="large")
     with answer:
-        explain_view.show_answer(row.id, picture, predict)
+        explain_view.show_answer(row.id, picture, predict, far=None if near is None else near.far)
+        explain_view_group.show(picture)
     with seen:
-        explain_view.show_explanation(row.id, picture, predict)
+        explain_view_overlay.show_explanation(row.id, picture, predict)
+    if near is not None:
+        explain_view_near.show(run, near)
 if source == "test":
     explain_view.gallery(run, chosen=picture is not None)
 st.caption(wording.NOT_FOR)

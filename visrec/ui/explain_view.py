@@ -1,31 +1,28 @@
-"""The parts of the Explain page: where the image comes from, what the model answers, the overlay and its badge."""
+"""The Explain page's image and answer: where the image comes from, and what the model says of it.
+
+The overlay with its badge, the nearest training images and the group's accuracy are modules of their own beside this.
+"""
 
 import pandas as pd
 import streamlit as st
 
-from visrec.errors import NotFoundError, VisrecError
+from visrec.errors import InputError, NotFoundError, VisrecError
 from visrec.ui import bucket_view, cached, explaining, frame, state, widgets, wording
 
 SOURCES = {
     "upload": ":material/upload: Upload",
+    "paste": ":material/content_paste: Paste",
     "camera": ":material/photo_camera: Camera",
     "test": ":material/photo_library: Test images",
 }
 FILE = "file"
 """Query parameter, and session key, of the chosen test image."""
 PER_PAGE = 12
-QUICK = 2.5
-"""Seconds: a badge that takes no longer is computed without being asked for."""
-BADGES = {
-    "solid": ("green", ":material/verified:", "This explanation can be used."),
-    "shaky": ("orange", ":material/rule:", "Use this explanation with care."),
-    "do not use": ("red", ":material/block:", "Do not use this explanation."),
-    "no explanation": ("gray", ":material/help:", "There is nothing to explain."),
-}
+STAYS = "It stays in the memory of this visit: it is not stored, and nobody else sees it."
 
 
 def choose_source() -> str:
-    """Upload, camera or test images; a test image that the URL names is shown at once."""
+    """Upload, paste, camera or test images; a test image that the URL names is shown at once."""
     if "source" not in st.session_state:
         asked = st.query_params.get(FILE) or st.session_state.get(FILE)
         st.session_state["source"] = "test" if asked else "upload"
@@ -43,29 +40,62 @@ def get_picture(source: str, run, size: int) -> "explaining.Picture | None":
         if source == "test":
             return _test_picture(run, size)
         sent = _sent(source)
-        return None if sent is None else explaining.picture(sent.getvalue(), sent.name, size)
+        return None if sent is None else _decoded(*sent, size)
     except VisrecError as error:
         st.error(widgets.escape(str(error)), icon=":material/error:")
         return None
 
 
-def _sent(source: str):
+def _sent(source: str) -> tuple[bytes, str] | None:
+    """Bytes and name of what the visitor sent in one of the three ways."""
+    if source == "paste":
+        return _pasted()
     if source == "camera":
-        return st.camera_input("Take a photo", key="explain_camera", label_visibility="collapsed")
+        sent = st.camera_input("Take a photo", key="explain_camera", label_visibility="collapsed")
+    else:
+        sent = _dropped()
+    return None if sent is None else (sent.getvalue(), sent.name)
+
+
+def _dropped():
     from visrec.explain.upload import EXTENSIONS, MAX_BYTES
 
     sent = st.file_uploader(
-        "An image: drop it here, paste it, or choose a file",
-        type=list(EXTENSIONS),
-        max_upload_size=MAX_BYTES // 1_000_000,
-        key="explain_upload",
-        help="It stays in the memory of this visit: it is not stored, and nobody else sees it.",
-    )
+        "An image: drop it here, or choose a file",
+        type=list(EXTENSIONS), max_upload_size=MAX_BYTES // 1_000_000, key="explain_upload", help=STAYS,
+    )  # fmt: skip
     if sent is None:
-        st.caption(
-            "It stays in the memory of this visit: it is not stored. No image at hand? Choose *Test images* above."
-        )
+        st.caption(f"{STAYS} No image at hand? Choose *Test images* above.")
     return sent
+
+
+def _pasted() -> tuple[bytes, str] | None:
+    """A box that takes pictures from the clipboard, as the uploader does not; its last one is kept for the visit."""
+    from visrec.explain.upload import EXTENSIONS, MAX_BYTES
+
+    with st.container():  # in a container it stands in the page, not at the foot of the window
+        sent = st.chat_input(
+            "Click here, paste an image, and press Enter",
+            accept_file=True, file_type=list(EXTENSIONS), max_upload_size=MAX_BYTES // 1_000_000, key="explain_paste",
+        )  # fmt: skip
+    if sent is not None:
+        st.session_state.pop("explain_pasted", None)
+        if not sent.files:
+            raise InputError("That was text, and an image is expected: copy the image itself, then paste it here.")
+        st.session_state["explain_pasted"] = (sent.files[0].getvalue(), sent.files[0].name)
+    kept = st.session_state.get("explain_pasted")
+    if kept is None:
+        st.caption(STAYS)
+    return kept
+
+
+def _decoded(data: bytes, name: str, size: int) -> "explaining.Picture":
+    """The picture of these bytes; the last one is kept, so that a rerun does not decode 12 megapixels again."""
+    key = (hash(data), len(data), name, size)
+    kept = st.session_state.get("_picture")
+    if kept is None or kept[0] != key:
+        kept = st.session_state["_picture"] = (key, explaining.picture(data, name, size))
+    return kept[1]
 
 
 def _test_picture(run, size: int) -> "explaining.Picture | None":
@@ -81,43 +111,58 @@ def _test_picture(run, size: int) -> "explaining.Picture | None":
     return explaining.from_bucket(run, key, size, rows.iloc[0])
 
 
-def show_answer(run_id: str, picture: "explaining.Picture", predict) -> None:
-    """The image, the predicted class with every score, and what is known of a test image."""
+def show_answer(run_id: str, picture: "explaining.Picture", predict, *, far: bool | None) -> None:
+    """The image, the predicted class with every score, and what is known of a test image.
+
+    ``far``: whether the image is far from the training data, None where that is not known.
+    """
     scores = pd.Series(predict(picture.pixels[None])[0], index=predict.labels).sort_values(ascending=False)
     st.image(picture.shown, width="stretch", alt=f"The image {picture.name}")
     best = scores.index[0]
-    st.metric("The model answers", best, help="The class with the highest score.")
-    st.dataframe(
-        scores.rename_axis("class").rename("score").reset_index(),
-        hide_index=True,
-        alt="Score of every class",
-        height=min(38 * (len(scores) + 1), 260),
-        column_config={
-            "score": st.column_config.ProgressColumn("score", min_value=0.0, max_value=1.0, format="%.3f"),
-        },
+    calibration = _calibration(run_id)
+    sure = scores if calibration is None else pd.Series(calibration.apply(scores.to_numpy()), index=scores.index)
+    calibrated = calibration is not None and calibration.known
+    widgets.figures(
+        [
+            ("The model answers", best, "The class with the highest score."),
+            (
+                "Calibrated confidence" if calibrated else "Score",
+                f"{sure.iloc[0]:.1%}",
+                _what_confidence_is(calibration, scores.iloc[0]),
+            ),
+        ]
     )
-    _how_sure(run_id, scores.to_numpy())
-    if picture.row is None:
-        return
-    label = str(picture.row["label"])
-    right = label == best
-    st.markdown(
-        f"{':material/check_circle: Right' if right else ':material/cancel: Wrong'}: "
-        f"the label says **{widgets.escape(label)}**."
-    )
-    known = {name: picture.row[name] for name in state.attributes_of(state.focus(), picture.row.to_frame().T)}
-    if known:
-        st.caption(" · ".join(f"{wording.nice(k)}: {widgets.escape(v)}" for k, v in known.items()))
-    st.caption(widgets.escape(picture.name))
+    _how_sure(calibration, float(sure.iloc[0]), far)
+    _score_table(scores, sure if calibrated else None)
+    if picture.row is not None:
+        _what_is_known(picture, best)
 
 
-def _how_sure(run_id: str, scores) -> None:
-    """What such a score was worth on images that the model had never seen."""
+def _calibration(run_id: str):
+    """How far the run's scores may be believed; None when it has no predictions to learn that from."""
     try:
-        found = cached.calibration(run_id)
+        return cached.calibration(run_id)
     except NotFoundError:
+        return None
+
+
+def _what_confidence_is(calibration, score: float) -> str:
+    if calibration is None:
+        return "The model's own score. This run has no predictions, so what the score is worth is not known."
+    if not calibration.known:
+        return f"The model's own score, as it is: it could not be calibrated ({calibration.reason})."
+    return (
+        f"The model itself says {score:.1%}. Its scores are softened by one temperature, "
+        f"{calibration.temperature:.2f}, fitted on {calibration.rows:,} tune images; the order of the classes stays."
+    )
+
+
+def _how_sure(calibration, confidence: float, far: bool | None) -> None:
+    """What such a confidence was worth on images that the model had never seen."""
+    if far:
+        st.caption(":material/warning: Confidence means little here: this image is unlike those it was measured on.")
         return
-    seen = found.observed(float(found.apply(scores).max()))
+    seen = {"n": 0} if calibration is None else calibration.observed(confidence)
     if not seen["n"]:
         return
     st.caption(
@@ -127,127 +172,29 @@ def _how_sure(run_id: str, scores) -> None:
     )
 
 
-def show_explanation(run_id: str, picture: "explaining.Picture", predict) -> None:
-    """Compute once, with progress and a way to stop; then everything is only redrawn."""
-    recipe = _recipe()
-    key = (run_id, picture.digest, recipe)
-    if not explaining.is_known(run_id, picture, recipe):
-        if st.session_state.get("explain_stopped") == key:
-            st.info("The explanation was stopped.", icon=":material/stop_circle:")
-            st.button("Explain", type="primary", key="explain_again", on_click=_forget_stop)
-            return
-        _compute(run_id, picture, recipe, predict, key)
-    explained = explaining.explanation(run_id, picture, recipe, predict)
-    _overlay(run_id, picture, recipe, predict, explained)
-
-
-def _compute(run_id, picture, recipe, predict, key) -> None:
-    place = st.empty()
-    with place.container():
-        bar = st.progress(0.0, text="Cutting the image into superpixels")
-        st.button("Stop", icon=":material/stop_circle:", key="explain_stop", on_click=_stop, args=(key,))
-
-        def told(done: int, total: int) -> None:
-            bar.progress(done / total, text=f"Asking the model about {done:,} of {total:,} maskings")
-
-        explaining.explanation(run_id, picture, recipe, predict, progress=told)
-    place.empty()
-
-
-def _stop(key) -> None:
-    st.session_state["explain_stopped"] = key
-
-
-def _forget_stop() -> None:
-    st.session_state.pop("explain_stopped", None)
-
-
-def _recipe() -> "explaining.Recipe":
-    with st.expander("How it is computed", icon=":material/tune:"):
-        st.caption(
-            "LIME hides superpixels at random, asks the model about each of these maskings, and weighs every "
-            "superpixel by how much showing it moves the score. The same settings give the same weights."
-        )
-        one, two = st.columns(2)
-        samples = one.number_input("Maskings", 100, 20_000, 1000, step=100, key="explain_samples")
-        seed = two.number_input("Seed", 0, 2**31 - 1, 0, key="explain_seed")
-        segmenter = one.selectbox(
-            "Cut the image", list(explaining.SEGMENTERS), format_func=explaining.SEGMENTERS.get, key="explain_segmenter"
-        )
-        fill = two.selectbox(
-            "Hide superpixels by", list(explaining.FILLS), format_func=explaining.FILLS.get, key="explain_fill"
-        )
-    return explaining.Recipe(int(samples), int(seed), segmenter, fill)
-
-
-@st.fragment
-@frame.guard()
-def _overlay(run_id, picture, recipe, predict, explained) -> None:
-    """The overlay with its sliders; moving one redraws, and computes nothing."""
-    from visrec.explain.overlay import render_overlay
-
-    labels = predict.labels
-    label = st.selectbox(
-        "Why, or why not",
-        range(len(labels)),
-        index=explained.label,
-        format_func=lambda i: f"{labels[i]} ({explained.prediction[i]:.3f})",
-        key=f"explain_label_{picture.digest[:12]}_{run_id}",
+def _score_table(scores: pd.Series, calibrated: pd.Series | None) -> None:
+    table = scores.rename_axis("class").rename("score").reset_index()
+    bar = lambda title: st.column_config.ProgressColumn(title, min_value=0.0, max_value=1.0, format="%.3f")
+    if calibrated is not None:
+        table["calibrated"] = calibrated.to_numpy()
+    st.dataframe(
+        table,
+        hide_index=True,
+        alt="Score of every class",
+        height=min(38 * (len(scores) + 1), 260),
+        column_config={"score": bar("score"), "calibrated": bar("calibrated")},
     )
-    one, two = st.columns(2)
-    count = explained.n_segments
-    top = one.slider("Superpixels", 1, count, min(10, count), key="explain_top") if count > 1 else 1
-    opacity = two.slider("Opacity", 0.0, 1.0, 0.5, 0.05, key="explain_opacity")
-    three, four = st.columns([3, 2])
-    show = three.segmented_control(
-        "Show", ["both", "supports", "opposes"], default="both", required=True, key="explain_show"
-    )
-    style = four.segmented_control("As", ["outline", "heat"], default="outline", required=True, key="explain_style")
-    drawn = render_overlay(picture.shown, explained, label, top=top, opacity=opacity, show=show, style=style)
-    st.image(drawn, width="stretch", alt=f"Superpixels that speak for and against {labels[label]}")
-    st.caption(
-        f":blue[■] supports **{widgets.escape(labels[label])}** · :orange[▨] opposes it, dashed outline · "
-        f"{count} superpixels, {explained.samples:,} maskings, {sum(explained.seconds.values()):.1f} s"
-    )
-    judged = _show_badge(run_id, picture, recipe, label, predict, explained)
-    stem = widgets.file_stem(picture.name)
-    with st.container(horizontal=True):
-        st.download_button(
-            "Download PNG", explaining.png(drawn), f"{stem}-overlay.png", "image/png",
-            icon=":material/image:", key="explain_png", on_click="ignore",
-        )  # fmt: skip
-        st.download_button(
-            "Download JSON", lambda: explaining.as_json(run_id, picture, explained, labels, judged),
-            f"{stem}-explanation.json", "application/json",
-            icon=":material/data_object:", key="explain_json", on_click="ignore",
-        )  # fmt: skip
 
 
-def _show_badge(run_id, picture, recipe, label: int, predict, explained):
-    """Whether the explanation can be believed: at once where that is quick, else when asked."""
-    if explained.too_few_samples:
-        st.caption(
-            f":material/info: {explained.samples:,} maskings are few for {explained.n_segments} superpixels; take "
-            f"{10 * explained.n_segments:,} or more, under *How it is computed*."
-        )
-    expected = 2.3 * sum(explained.seconds.values())
-    if (
-        not explaining.badge_is_known(run_id, picture, recipe, label)
-        and expected > QUICK
-        and not st.button(
-            f"Can it be believed? (about {wording.duration(expected)})",
-            icon=":material/fact_check:",
-            key="explain_judge",
-        )
-    ):
-        return None
-    with st.spinner("Checking whether it can be believed"):
-        judged = explaining.badge(run_id, picture, recipe, label, predict, explained)
-    colour, icon, sentence = BADGES[judged.verdict]
-    st.markdown(f":{colour}-badge[{icon} {judged.verdict}] {sentence}")
-    for reason in judged.reasons:
-        st.markdown(f"- {widgets.escape(reason)}")
-    return judged
+def _what_is_known(picture: "explaining.Picture", best: str) -> None:
+    """Label and attributes of a test image."""
+    label = str(picture.row["label"])
+    right = ":material/check_circle: Right" if label == best else ":material/cancel: Wrong"
+    st.markdown(f"{right}: the label says **{widgets.escape(label)}**.")
+    known = {name: picture.row[name] for name in state.attributes_of(state.focus(), picture.row.to_frame().T)}
+    if known:
+        st.caption(" · ".join(f"{wording.nice(k)}: {widgets.escape(v)}" for k, v in known.items()))
+    st.caption(widgets.escape(picture.name))
 
 
 def gallery(run, *, chosen: bool) -> None:

@@ -141,6 +141,61 @@ def badge_is_known(run_id: str, image: Picture, recipe: Recipe, label: int) -> b
     return (run_id, image.digest, recipe, label) in st.session_state.get("_badges", ())
 
 
+def second_opinion(run_id: str, image: Picture, label: int, method: str, predict):
+    """Another method's map (`visrec.explain.second.Attribution`): from memory, or computed now."""
+    from visrec.explain import second
+
+    kept = st.session_state.setdefault("_second", OrderedDict())
+    key = (run_id, image.digest, label, method)
+    if key not in kept:
+        if method == "occlusion":
+            kept[key] = second.occlusion(image.pixels, predict, label)
+        else:
+            kept[key] = getattr(second, method)(_network(run_id), image.pixels, label)
+        while len(kept) > KEPT:
+            kept.popitem(last=False)
+    return kept[key]
+
+
+def _network(run_id: str):
+    from visrec.runs import jobs
+
+    current = cached.settings()
+    return _loaded_network(current.runs, run_id, jobs.is_training(current))
+
+
+@st.cache_resource(max_entries=2, show_spinner="Loading the network itself (some seconds, once)")
+def _loaded_network(url: str, run_id: str, cpu_only: bool):
+    from visrec.model.predict import load_keras
+
+    return load_keras(cached.run(run_id).local("model.keras"), cpu_only=cpu_only)
+
+
+def drawn_map(image: Picture, values: np.ndarray, opacity: float) -> np.ndarray:
+    """A pixel map (h, w) of the model's view, stretched over the image as it is shown: uint8 (H, W, 3)."""
+    from PIL import Image
+
+    from visrec.explain.overlay import render_map
+
+    height, width = image.shown.shape[:2]
+    stretched = Image.fromarray(values.astype(np.float32)).resize((width, height), Image.Resampling.BILINEAR)
+    return render_map(image.shown, np.asarray(stretched), opacity=opacity)
+
+
+def agreement(weights: np.ndarray, values: np.ndarray, segments: np.ndarray, top: int = 5) -> tuple[int, int, float]:
+    """How many of the most supporting superpixels two methods share, of how many, and how many chance would.
+
+    >>> agreement(np.array([3.0, 2, 1]), np.array([[1.0, 2, 5]]), np.array([[0, 1, 2]]), top=2)
+    (1, 2, 1.3333333333333333)
+    """
+    from visrec.explain.second import by_superpixel
+
+    top = min(top, len(weights))
+    sums = by_superpixel(values, segments)
+    one, two = (set(np.argsort(-w, kind="stable")[:top].tolist()) for w in (weights, sums))
+    return len(one & two), top, top * top / len(weights)
+
+
 def _kept() -> OrderedDict:
     return st.session_state.setdefault("_explanations", OrderedDict())
 

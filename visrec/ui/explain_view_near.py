@@ -1,0 +1,157 @@
+"""The Explain page's context: the training images nearest to an image, and whether any is near enough.
+
+The index of the training images is made when somebody asks for it, then kept with the run. The image itself and its
+features stay in the memory of the visit.
+"""
+
+import time
+from collections import OrderedDict
+from typing import TYPE_CHECKING
+
+import numpy as np
+import streamlit as st
+
+from visrec.errors import NotFoundError
+from visrec.ui import bucket_view, cached, explaining, widgets, wording
+
+if TYPE_CHECKING:
+    from visrec.explain.neighbours import Index, Neighbours
+
+READING = 0.004
+"""Seconds to read and decode one image, beside asking the model; only for the estimate."""
+
+
+def look(run, picture: "explaining.Picture", predict) -> "Neighbours | None":
+    """What is near the image, with the warnings that belong before any prediction; None while there is no index."""
+    index = _index(run.id)
+    if index is None:
+        _offer(run, predict)
+        return None
+    found = _near(run.id, index, picture)
+    _warn(found)
+    return found
+
+
+def show(run, found: "Neighbours") -> None:
+    """The nearest training images with their labels."""
+    labels = found.images["label"].value_counts()
+    st.markdown("**The nearest training images**")
+    st.caption(
+        f"{labels.iloc[0]} of {len(found.images)} are labelled **{widgets.escape(labels.index[0])}**. Near means alike "
+        "to the model, not to people; the number is the distance: 0 is the same, 1 has nothing in common."
+    )
+    images = found.images.reset_index(drop=True)
+    captions = images["label"].astype(str) + " · " + images["distance"].map("{:.2f}".format)
+    bucket_view.wall(run.record.get("bucket") or "", images, captions, width=96)
+
+
+def _warn(found: "Neighbours") -> None:
+    if found.far:
+        st.warning(
+            "This image is far from everything the model was trained on: farther than 99 % of held-out images are. "
+            "Its answer is a guess, whatever its score.",
+            icon=":material/warning:",
+        )
+    elif found.far is None:
+        st.caption(":material/help: Too few held-out images to say whether this image is like the training images.")
+    else:
+        st.caption(
+            f":material/check_circle: Like the training images: {found.percentile:.0%} of held-out images are nearer."
+        )
+    if found.blurred:
+        st.warning(
+            "This image is blurrier than 99 % of the training images. Send a sharper one if you can.",
+            icon=":material/blur_on:",
+        )
+
+
+def _offer(run, predict) -> None:
+    """Say what is not known yet, and make the index when asked to: with progress, and a way to stop."""
+    count = _wanted(run)
+    if not count:
+        return
+    with st.container(border=True):
+        st.markdown(
+            ":material/help: **Not known yet: whether this image is like those the model was trained on.** Saying so "
+            f"takes looking at {wording.count(count, 'image')} of the bucket, once for this run: about "
+            f"{wording.duration(10 + count * (READING + seconds_per_image(run.id, predict)))}."
+        )
+        place = st.empty()
+    if not place.button("Compare with the training images", icon=":material/compare:", key="explain_index"):
+        return
+    from visrec.explain.neighbours import index_run
+
+    with place.container():
+        bar = st.progress(0.0, text="Loading the part of the model that sees")
+        st.button("Stop", icon=":material/stop_circle:", key="explain_index_stop")  # any rerun ends what is going on
+        told = lambda done, total: bar.progress(done / max(1, total), text=f"{done:,} of {total:,} images")
+        index_run(run, cached.settings(), _features(run.id), progress=told)
+    st.rerun()
+
+
+def _wanted(run) -> int:
+    """How many images an index looks at; 0 when the run has no training images to compare with."""
+    from visrec.explain.neighbours import MOST
+
+    try:
+        splits = cached.predictions(run.id)["split"].astype(str)
+    except NotFoundError:
+        return 0
+    train = int((splits == "train").sum())
+    held = int(splits.isin(["tune", "val", "test"]).sum())
+    return min(train, MOST) + min(held, MOST // 3) if train and run.record.get("bucket") else 0
+
+
+def seconds_per_image(run_id: str, predict) -> float:
+    """Seconds that the model takes for one image, measured once."""
+    return _speed(cached.settings().runs, run_id, predict)
+
+
+@st.cache_resource(max_entries=8, show_spinner=False)
+def _speed(url: str, run_id: str, _predict) -> float:
+    images = np.zeros((8, _predict.image_size, _predict.image_size, 3), np.uint8)
+    _predict(images[:1])
+    began = time.perf_counter()
+    _predict(images)
+    return (time.perf_counter() - began) / len(images)
+
+
+def _near(run_id: str, index: "Index", picture: "explaining.Picture") -> "Neighbours":
+    from visrec.explain.neighbours import sharpness
+
+    kept = st.session_state.setdefault("_near", OrderedDict())
+    key = (run_id, picture.digest)
+    if key not in kept:
+        feature = _features(run_id)(picture.pixels[None])[0]
+        kept[key] = index.near(feature, sharpness(picture.pixels))
+        while len(kept) > explaining.KEPT:
+            kept.popitem(last=False)
+    return kept[key]
+
+
+def _index(run_id: str) -> "Index | None":
+    try:
+        return _kept_index(cached.settings().runs, run_id)
+    except NotFoundError:  # raised, so that "there is none" is not what the cache remembers
+        return None
+
+
+@st.cache_resource(max_entries=3, show_spinner=False)
+def _kept_index(url: str, run_id: str) -> "Index":
+    from visrec.explain.neighbours import load_index
+
+    index = load_index(cached.run(run_id))
+    if index is None:
+        raise NotFoundError(f"Run '{run_id}' has no index of its training images yet.")
+    return index
+
+
+def _features(run_id: str):
+    return _feature_predictor(cached.settings().runs, run_id)
+
+
+@st.cache_resource(max_entries=3, show_spinner="Loading the part of the model that sees")
+def _feature_predictor(url: str, run_id: str):
+    from visrec.explain.neighbours import FeaturePredictor
+
+    return FeaturePredictor(cached.run(run_id))

@@ -1,0 +1,195 @@
+"""The Explain page's explanation: LIME's overlay with its sliders, a second opinion beside it, and the trust badge.
+
+An explanation is computed once, with progress and a way to stop; every slider only draws it anew.
+"""
+
+import streamlit as st
+
+from visrec.ui import explaining, frame, widgets, wording
+
+QUICK = 2.5
+"""Seconds: a badge that takes no longer is computed without being asked for."""
+BADGES = {
+    "solid": ("green", ":material/verified:", "This explanation can be used."),
+    "shaky": ("orange", ":material/rule:", "Use this explanation with care."),
+    "do not use": ("red", ":material/block:", "Do not use this explanation."),
+    "no explanation": ("gray", ":material/help:", "There is nothing to explain."),
+}
+SECOND = {"occlusion": "Occlusion", "grad_cam": "Grad-CAM", "integrated_gradients": "Integrated Gradients"}
+"""The methods of `visrec.explain.second`, quickest first."""
+
+
+def show_explanation(run_id: str, picture: "explaining.Picture", predict) -> None:
+    """Compute once, with progress and a way to stop; then everything is only redrawn."""
+    recipe = _recipe()
+    key = (run_id, picture.digest, recipe)
+    if not explaining.is_known(run_id, picture, recipe):
+        if st.session_state.get("explain_stopped") == key:
+            st.info("The explanation was stopped.", icon=":material/stop_circle:")
+            st.button("Explain", type="primary", key="explain_again", on_click=_forget_stop)
+            return
+        _compute(run_id, picture, recipe, predict, key)
+    explained = explaining.explanation(run_id, picture, recipe, predict)
+    _overlay(run_id, picture, recipe, predict, explained)
+
+
+def _compute(run_id, picture, recipe, predict, key) -> None:
+    place = st.empty()
+    with place.container():
+        bar = st.progress(0.0, text="Cutting the image into superpixels")
+        st.button("Stop", icon=":material/stop_circle:", key="explain_stop", on_click=_stop, args=(key,))
+
+        def told(done: int, total: int) -> None:
+            bar.progress(done / total, text=f"Asking the model about {done:,} of {total:,} maskings")
+
+        explaining.explanation(run_id, picture, recipe, predict, progress=told)
+    place.empty()
+
+
+def _stop(key) -> None:
+    st.session_state["explain_stopped"] = key
+
+
+def _forget_stop() -> None:
+    st.session_state.pop("explain_stopped", None)
+
+
+def _recipe() -> "explaining.Recipe":
+    with st.expander("How it is computed", icon=":material/tune:"):
+        st.caption(
+            "LIME hides superpixels at random, asks the model about each of these maskings, and weighs every "
+            "superpixel by how much showing it moves the score. The same settings give the same weights."
+        )
+        one, two = st.columns(2)
+        samples = one.number_input("Maskings", 100, 20_000, 1000, step=100, key="explain_samples")
+        seed = two.number_input("Seed", 0, 2**31 - 1, 0, key="explain_seed")
+        segmenter = one.selectbox(
+            "Cut the image", list(explaining.SEGMENTERS), format_func=explaining.SEGMENTERS.get, key="explain_segmenter"
+        )
+        fill = two.selectbox(
+            "Hide superpixels by", list(explaining.FILLS), format_func=explaining.FILLS.get, key="explain_fill"
+        )
+    return explaining.Recipe(int(samples), int(seed), segmenter, fill)
+
+
+@st.fragment
+@frame.guard()
+def _overlay(run_id, picture, recipe, predict, explained) -> None:
+    """The overlay with its sliders; moving one redraws, and computes nothing."""
+    from visrec.explain.overlay import render_overlay
+
+    labels = predict.labels
+    label = st.selectbox(
+        "Why, or why not",
+        range(len(labels)),
+        index=explained.label,
+        format_func=lambda i: f"{labels[i]} ({explained.prediction[i]:.3f})",
+        key=f"explain_label_{picture.digest[:12]}_{run_id}",
+    )
+    look = _look(explained.n_segments)
+    drawn = render_overlay(picture.shown, explained, label, **look)
+    place = st.container()
+    method = st.segmented_control(
+        "Second opinion", list(SECOND), format_func=SECOND.get, key="explain_second",
+        help="Another way of asking where the model looks, beside LIME's. Where both agree, the explanation is less "
+        "likely to be the method's own invention.",
+    )  # fmt: skip
+    with place:
+        seen = _draw(picture, explained, label, labels[label], drawn, look)
+        if method:
+            with seen:
+                _second_opinion(run_id, picture, explained, label, method, predict, look["opacity"])
+    judged = _show_badge(run_id, picture, recipe, label, predict, explained)
+    _downloads(run_id, picture, explained, labels, judged, drawn)
+
+
+def _look(count: int) -> dict:
+    """The sliders: how much of the explanation is painted, and how."""
+    one, two = st.columns(2)
+    top = one.slider("Superpixels", 1, count, min(10, count), key="explain_top") if count > 1 else 1
+    opacity = two.slider("Opacity", 0.0, 1.0, 0.5, 0.05, key="explain_opacity")
+    three, four = st.columns([3, 2])
+    show = three.segmented_control(
+        "Show", ["both", "supports", "opposes"], default="both", required=True, key="explain_show"
+    )
+    style = four.segmented_control("As", ["outline", "heat"], default="outline", required=True, key="explain_style")
+    return {"top": top, "opacity": opacity, "show": show, "style": style}
+
+
+def _draw(picture, explained, label: int, name: str, drawn, look: dict):
+    """The overlay and its legend; returns the place beside it, empty until a second opinion is asked for."""
+    from visrec.explain.overlay import heat_scale, render_scale
+
+    two = bool(st.session_state.get("explain_second"))
+    left, right = st.columns(2) if two else (st.container(), st.container())
+    with left:
+        if two:
+            st.markdown("**LIME**")
+        st.image(drawn, width="stretch", alt=f"Superpixels that speak for and against {name}")
+        if look["style"] == "heat":
+            ends = heat_scale(explained, label)
+            st.image(render_scale(256, 12, look["opacity"]), width="stretch", alt="The colours of the scale")
+            st.caption(f"from −{ends:.3f} (opposes, left) over 0 to +{ends:.3f} (supports, right) of the score")
+        st.caption(
+            f":blue[■] supports **{widgets.escape(name)}** · :orange[▨] opposes it"
+            f"{', dashed outline' if look['style'] == 'outline' else ''} · {explained.n_segments} superpixels, "
+            f"{explained.samples:,} maskings, {sum(explained.seconds.values()):.1f} s"
+        )
+    return right
+
+
+def _second_opinion(run_id, picture, explained, label: int, method: str, predict, opacity: float) -> None:
+    """Another method's map of the same class, and how far it agrees with LIME."""
+    from visrec.explain.second import METHODS
+
+    st.markdown(f"**{SECOND[method]}**")
+    with st.spinner(f"Asking by {SECOND[method]}"):
+        found = explaining.second_opinion(run_id, picture, label, method, predict)
+    drawn = explaining.drawn_map(picture, found.values, opacity)
+    st.image(drawn, width="stretch", alt=f"{SECOND[method]}: what speaks for and against {predict.labels[label]}")
+    same, of, chance = explaining.agreement(explained.weights[label], found.values, explained.segments)
+    st.caption(
+        f"How: {METHODS[method]}. Of the {of} superpixels that speak most for the class, **{same}** are the same as "
+        f"LIME's (about {chance:.1f} would be by chance). {found.seconds:.1f} s"
+    )
+
+
+def _downloads(run_id, picture, explained, labels, judged, drawn) -> None:
+    stem = widgets.file_stem(picture.name)
+    with st.container(horizontal=True):
+        st.download_button(
+            "Download PNG", explaining.png(drawn), f"{stem}-overlay.png", "image/png",
+            icon=":material/image:", key="explain_png", on_click="ignore",
+        )  # fmt: skip
+        st.download_button(
+            "Download JSON", lambda: explaining.as_json(run_id, picture, explained, labels, judged),
+            f"{stem}-explanation.json", "application/json",
+            icon=":material/data_object:", key="explain_json", on_click="ignore",
+        )  # fmt: skip
+
+
+def _show_badge(run_id, picture, recipe, label: int, predict, explained):
+    """Whether the explanation can be believed: at once where that is quick, else when asked."""
+    if explained.too_few_samples:
+        st.caption(
+            f":material/info: {explained.samples:,} maskings are few for {explained.n_segments} superpixels; take "
+            f"{10 * explained.n_segments:,} or more, under *How it is computed*."
+        )
+    expected = 2.3 * sum(explained.seconds.values())
+    if (
+        not explaining.badge_is_known(run_id, picture, recipe, label)
+        and expected > QUICK
+        and not st.button(
+            f"Can it be believed? (about {wording.duration(expected)})",
+            icon=":material/fact_check:",
+            key="explain_judge",
+        )
+    ):
+        return None
+    with st.spinner("Checking whether it can be believed"):
+        judged = explaining.badge(run_id, picture, recipe, label, predict, explained)
+    colour, icon, sentence = BADGES[judged.verdict]
+    st.markdown(f":{colour}-badge[{icon} {judged.verdict}] {sentence}")
+    for reason in judged.reasons:
+        st.markdown(f"- {widgets.escape(reason)}")
+    return judged
