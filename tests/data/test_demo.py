@@ -20,6 +20,9 @@ from visrec.data.prepare import prepare
 from visrec.data.split import assign_splits
 from visrec.storage.folder import FolderStore
 
+# drawing the buckets takes as long as all else here together: one worker does it, once
+pytestmark = pytest.mark.xdist_group("demo_buckets")
+
 
 @pytest.fixture(scope="module")
 def buckets(tmp_path_factory):

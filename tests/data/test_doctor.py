@@ -113,6 +113,7 @@ def test_command_refuses_an_unknown_bucket(capsys):
     assert "There is no bucket 'no-such-bucket'" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_real_faces_are_inspected_without_a_false_alarm(shared):
     """13,000 faces in well under a minute; the real copies are found, nothing else is complained of."""
     started = time.monotonic()
