@@ -10,6 +10,17 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 
+COSTLY = ("tiny_run",)
+"""Session fixtures that take long to make: all tests of one share a worker, so that it is made once."""
+
+
+def pytest_collection_modifyitems(items):
+    """Keep the users of a costly fixture together (`--dist loadgroup`)."""
+    for item in items:
+        for fixture in COSTLY:
+            if fixture in getattr(item, "fixturenames", ()) and not item.get_closest_marker("xdist_group"):
+                item.add_marker(pytest.mark.xdist_group(fixture))
+
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
