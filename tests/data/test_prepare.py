@@ -192,6 +192,26 @@ def test_cancelled_work_is_gone_on_with(bucket, samples, cache):
     assert_whole(bucket, prepared)
 
 
+def test_no_thread_writes_after_the_work_was_given_up(bucket, samples, cache, monkeypatch):
+    """The file is closed then, and its number may by that time belong to another file."""
+    running, begun = [], []
+
+    def slow_put(self, file, pixels, put=module.Journal.put):
+        running.append(file)
+        begun.append(file)
+        time.sleep(0.05)
+        check = put(self, file, pixels)
+        running.remove(file)
+        return check
+
+    monkeypatch.setattr(module.Journal, "put", slow_put)
+    with pytest.raises(RunError, match="cancelled"):
+        prepare(FolderStore(bucket), samples, 32, cache, stop=lambda: bool(begun), threads=4)
+
+    assert begun
+    assert [] == running
+
+
 def assert_whole(bucket, prepared):
     store = FolderStore(bucket)
     assert (prepared.samples["status"] == "ok").all()

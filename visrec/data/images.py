@@ -60,7 +60,11 @@ def decode(data: bytes, size: int | None = None, fit: str = "stretch") -> np.nda
 
 def open_image(data: bytes, size: int | None = None) -> Image.Image:
     """An upright RGB image; with ``size``, a JPEG may be decoded at a reduced scale of at least twice that."""
-    image = read_header(data)
+    return load(read_header(data), size)
+
+
+def load(image: Image.Image, size: int | None = None) -> Image.Image:
+    """Decode what `read_header` opened, as `open_image` does."""
     if size is not None and image.format == "JPEG":
         image.draft("RGB", (2 * size, 2 * size))
     try:

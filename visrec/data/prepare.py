@@ -6,18 +6,21 @@ object. It is made in a folder of its own and renamed when whole: whoever sees a
 was killed leaves its part behind; the next one goes on from there.
 """
 
+import contextlib
 import hashlib
 import json
 import shutil
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import pandas as pd
 
-from visrec.data.images import FITS, BadImage, decode, read_header
+from visrec.data.images import FITS, BadImage, load, read_header, to_square
 from visrec.data.journal import FACTS, Journal, folder_lock
 from visrec.data.processors import processors
 from visrec.errors import InputError, OutsideError, RunError
@@ -27,9 +30,11 @@ from visrec.storage.parallel import results
 VERSION = 1  # of the decoder: raise it when the same bytes give other pixels
 UNREAD = "unread"  # the store failed to give it; worth another try, unlike an image that is broken
 SPARE_BYTES = 200_000_000
+BUNCH = 8
 STALE_SECONDS = 3 * 24 * 3600
 Progress = Callable[[int, int], None]
 Stop = Callable[[], bool]
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
@@ -186,16 +191,19 @@ def _decode_rest(journal, store, tags, recipe, progress, stop, threads) -> None:
     done = total - len(left)
     if progress:
         progress(done, total)
-    work = _decoder(recipe["size"], recipe["fit"])
-    reads = _fatal_checked(store.read_many(left, stop))
-    for (file, _), outcome in results(work, reads, threads=threads or processors(), stop=stop):
-        if isinstance(outcome, Exception):
-            raise outcome
-        pixels, facts = outcome
-        journal.add(file, tags[file], pixels, facts)
-        done += 1
-        if progress:
-            progress(done, total)
+    work = _decoder(journal, recipe["size"], recipe["fit"])
+    # several images a job: handing one over costs as much as decoding a small one
+    reads = _bunched(_fatal_checked(store.read_many(left, stop)), BUNCH)
+    decoded = results(work, reads, threads=threads or processors(), stop=stop, wait=True)
+    with contextlib.closing(decoded):  # no thread writes pixels once the journal is closed
+        for _, outcome in decoded:
+            if isinstance(outcome, Exception):
+                raise outcome
+            for file, check, facts in outcome:
+                journal.note(file, tags[file], facts, check)
+                done += 1
+                if progress:
+                    progress(done, total)
     if stop and stop():
         raise RunError("Preparing the images was cancelled; what is done is kept for the next time.")
 
@@ -211,20 +219,28 @@ def _fatal_checked(reads: Iterator[tuple[str, bytes | Exception]]) -> Iterator[t
         yield file, data
 
 
-def _decoder(size: int, fit: str):
-    def work(item: tuple[str, bytes | Exception]) -> tuple[np.ndarray | None, dict]:
-        _, data = item
+def _bunched(items: Iterator[Item], count: int) -> Iterator[list[Item]]:
+    while bunch := list(islice(items, count)):
+        yield bunch
+
+
+def _decoder(journal: Journal, size: int, fit: str):
+    """A function, for any thread, from images as read to (file, checksum of the pixels put in place or None, facts)."""
+
+    def one(file: str, data: bytes | Exception) -> tuple[str, int | None, dict]:
         if isinstance(data, Exception):
-            return None, _facts(None, 0, 0, "missing_file" if isinstance(data, InputError) else UNREAD)
+            return file, None, _facts(None, 0, 0, "missing_file" if isinstance(data, InputError) else UNREAD)
         sha = hashlib.sha256(data).hexdigest()
         width = height = 0
         try:
-            width, height = read_header(data).size
-            return decode(data, size, fit), _facts(sha, width, height, "ok")
+            image = read_header(data)
+            width, height = image.size
+            pixels = np.asarray(to_square(load(image, size), size, fit), dtype=np.uint8)
         except BadImage as error:
-            return None, _facts(sha, width, height, error.kind)
+            return file, None, _facts(sha, width, height, error.kind)
+        return file, journal.put(file, pixels), _facts(sha, width, height, "ok")
 
-    return work
+    return lambda items: [one(file, data) for file, data in items]
 
 
 def _facts(sha256: str | None, width: int, height: int, status: str) -> dict:
@@ -248,7 +264,8 @@ def _copy_known(journal: Journal, root: Path, tags: dict[str, str], recipe: dict
         same = facts[facts["file"].isin(left) & (facts["status"] == "ok")]
         for fact in same.to_dict("records"):
             if fact["etag"] == tags[fact["file"]]:
-                journal.add(fact["file"], fact["etag"], images[fact["row"]], _facts_of(fact))
+                check = journal.put(fact["file"], images[fact["row"]])
+                journal.note(fact["file"], fact["etag"], _facts_of(fact), check)
 
 
 def _facts_of(fact: dict) -> dict:

@@ -21,6 +21,7 @@ def results(
     threads: int,
     window: int | None = None,
     stop: Callable[[], bool] | None = None,
+    wait: bool = False,
 ) -> Iterator[tuple[Item, Result | Exception]]:
     """``(item, work(item))`` for each item, in order of arrival; an exception takes the place of its result.
 
@@ -28,7 +29,9 @@ def results(
     ----------
     threads : how many run at once
     window : how many may be started and not yet consumed; default four per thread
-    stop : asked between results; True ends the iteration after what runs has ended
+    stop : asked between results; True ends the iteration
+    wait : when the iteration ends early, return only after the work that runs has ended: for work that writes to what
+        the caller is about to close. Work that may stall is better left to itself.
 
     Examples
     --------
@@ -58,4 +61,4 @@ def results(
                 raise error
             yield item, future.result() if error is None else error
     finally:
-        pool.shutdown(wait=False, cancel_futures=True)
+        pool.shutdown(wait=wait, cancel_futures=True)
