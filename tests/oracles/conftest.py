@@ -1,20 +1,10 @@
-"""Tables that the oracles are asked about: small, odd, and made by hypothesis."""
+"""How hypothesis asks the oracles: the same tables each time, and no clock, since an oracle may take a second."""
 
-import pandas as pd
+import sys
+from pathlib import Path
+
 from hypothesis import HealthCheck, settings
-from hypothesis import strategies as st
 
+sys.path.insert(0, str(Path(__file__).parent))  # oracle_tables lies beside the tests
 settings.register_profile("oracles", deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
 settings.load_profile("oracles")
-
-
-@st.composite
-def tables(draw, classes=("no", "yes"), groups=("a", "b", "c"), most=60, attributes=1):
-    """Rows of label, prediction and attributes: empty cells, one-class cells, single groups and ties all occur."""
-    n = draw(st.integers(1, most))
-    some = draw(st.lists(st.sampled_from(groups), min_size=1, max_size=len(groups), unique=True))
-    column = lambda values: draw(st.lists(st.sampled_from(values), min_size=n, max_size=n))
-    frame = pd.DataFrame({"label": column(classes), "prediction": column(classes)})
-    for i in range(attributes):
-        frame[f"group{i or ''}"] = column(some)
-    return frame

@@ -1,28 +1,19 @@
 """AIF360 on full rows as an oracle for AIF360 on weighted cells, for our formulas and for the subset scan."""
 
-import importlib.util
 import math
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given, settings
+from oracle_tables import tables
 
 from visrec.audit import aif360_metrics, aif360_table, formulas, subset_scan
 from visrec.audit.cells import binary_counts
 from visrec.audit.engine import audit
 from visrec.audit.predictions import load_predictions
-
-spec = importlib.util.spec_from_file_location("oracle_tables", Path(__file__).with_name("conftest.py"))
-oracle_tables = importlib.util.module_from_spec(spec)
-sys.modules["oracle_tables"] = oracle_tables
-spec.loader.exec_module(oracle_tables)
-tables = oracle_tables.tables
-
-ENTROPY = [n for n in aif360_metrics.ENTROPY if not n.startswith("between_all")]
 
 
 def full_rows(rows, privileged, scores=None, attributes=("group",)):

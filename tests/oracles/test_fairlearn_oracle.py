@@ -1,22 +1,14 @@
 """fairlearn as an oracle for rates, differences and ratios."""
 
-import importlib.util
 import math
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
+from oracle_tables import tables
 
 from visrec.audit.engine import audit
 from visrec.audit.predictions import load_predictions
-
-spec = importlib.util.spec_from_file_location("oracle_tables", Path(__file__).with_name("conftest.py"))
-oracle_tables = importlib.util.module_from_spec(spec)
-sys.modules["oracle_tables"] = oracle_tables
-spec.loader.exec_module(oracle_tables)
-tables = oracle_tables.tables
 
 RATES = {
     "selection_rate": ("selection_rate", None),
