@@ -194,6 +194,8 @@ def finish(work: Work, result: Result, run: Run, reporter: Reporter) -> None:
         predict.keep_converted(result.model, path, engine.convert)
     reporter.advance(1, 1)
     run.update(metrics=metrics, decisions=result.decisions, seconds=reporter.closed_seconds())
+    for name in (checkpoint.LAST, checkpoint.BEST):  # the model is written; what was kept to resume is not needed
+        run.store.delete(name)
     shown = metrics["val_accuracy"]
     reporter.log(
         f"Accuracy on {metrics['split']}: {shown['value']:.3f} (95 % interval {shown['low']:.3f} to "
