@@ -363,13 +363,8 @@ def rate_name(rate: str) -> str:
 def gap_sentence(gap, by, min_count: int = 30) -> str:
     """What may honestly be said of one gap.
 
-    Parameters
-    ----------
-    gap : a row of the gap table (mapping or Series)
-    by : attributes of the table
+    ``gap`` is a row of the gap table, ``by`` the attributes of the table.
 
-    Examples
-    --------
     >>> row = {"rate": "tpr", "value": 0.11, "null_high": 0.03, "verdict": "supported", "cells": 7}
     >>> gap_sentence(row, ["race"])
     'The gap in TPR by race is 0.11; chance alone would show up to 0.03 at these sizes: supported.'

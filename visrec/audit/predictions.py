@@ -16,7 +16,8 @@ import pyarrow as pa
 from visrec.audit.counting import CubeBuilder, count_rows
 from visrec.audit.cube import Attribute, Cube
 from visrec.audit.filenames import JoinedSource, Repeats, file_keys, join, repeated, sort_repeats
-from visrec.audit.reading import Chunk, Plan, Reader, Skips, make_plan
+from visrec.audit.plan import Plan, make_plan
+from visrec.audit.reading import Chunk, Reader, Skips
 from visrec.audit.sources import Source, open_source
 from visrec.errors import InputError
 
