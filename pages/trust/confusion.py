@@ -15,9 +15,10 @@ predictions = audit_view.counted(view)
 matrices = confusion_view.matrices_of(audit, by)
 
 confusion_view.draw_overall(matrices)
-st.subheader(f"By {' and '.join(wording.nice(name).lower() for name in by)}", anchor=False)
-confusion_view.draw_grid(matrices, by, shown)
-audit_view.numbers(confusion_view.long_table(matrices, by), "confusion", rates=["share_of_row"])
+if by:
+    st.subheader(f"By {' and '.join(wording.nice(name).lower() for name in by)}", anchor=False)
+    confusion_view.draw_grid(matrices, by, shown)
+    audit_view.numbers(confusion_view.long_table(matrices, by), "confusion", rates=["share_of_row"])
 confusion_view.draw_gallery(view, predictions, matrices, by)
 audit_view.show_skipped(view, predictions)
 st.caption(wording.NOT_FOR)

@@ -6,6 +6,9 @@ from visrec.ui import aif360_view, audit_view, fairness_view, frame, scores_view
 
 view = frame.open_page("Metrics", "How far apart are the groups, and is it more than chance?", needs="predictions")
 by = audit_view.choose_by(view, most=3)
+if not by:
+    audit_view.links(("overview", "confusion", "explain"))
+    st.stop()
 section = fairness_view.choose_section()
 audit = audit_view.audit_of(view, by)
 

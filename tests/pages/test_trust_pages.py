@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 
+from tests.pages.conftest import make_run
 from visrec.audit.engine import audit
 from visrec.audit.predictions import load_predictions
 
@@ -72,6 +73,23 @@ def test_page_draws(app, run, page):
     assert not app.exception
     assert not app.error
     assert figures(app)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_without_attributes_the_page_shows_what_holds_for_all_rows(app, places, page):
+    """A bucket of stop signs has no groups; its accuracy and its matrix are wanted all the same."""
+    run = make_run(places, attributes=[], by=[])
+    run.write_table("predictions.parquet", run.predictions().drop(columns=["race", "age"]))
+    open_page(app, page, run=run.id)
+
+    assert not app.exception
+    assert not app.error
+    assert "no groups to compare" in words(app)
+    right = int((run.predictions()["label"] == run.predictions()["prediction"]).sum())
+    if page.endswith("overview.py"):
+        assert f"{right / 900:.3f}" in words(app)
+    if page.endswith("confusion.py"):
+        assert f"{right:,} of 900 rows are answered rightly" in words(app)
 
 
 def test_rates_on_the_page_are_the_command_lines_to_the_last_digit(app, run, capsys):

@@ -10,7 +10,6 @@ import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
-from visrec.errors import InputError
 from visrec.ui import cached, state, widgets, wording
 
 BY = "by"
@@ -94,16 +93,18 @@ def _audit(url, run_id, split, attributes, labels, by, outcome, privileged, wher
 def choose_by(view: "state.View", *, most: int, label: str = "Split by") -> tuple[str, ...]:
     """Let the visitor choose the attributes that make cells; kept in the URL as ``by``.
 
-    Raises
-    ------
-    InputError
-        If the predictions have no attribute at all, in a sentence that says what to do.
+    Returns
+    -------
+    tuple of str
+        Empty when the predictions have no attribute at all; a note then says what would be needed to compare groups.
     """
     if not view.attributes:
-        raise InputError(
-            "These predictions have no attribute, so there are no groups to compare. Import the table again with a "
-            "column such as race or age, or train on a bucket that has one."
+        st.info(
+            "These predictions have no attribute, so there are no groups to compare; what follows is about all rows. "
+            "Groups need a column such as race or age, in the bucket's labels or in the imported table.",
+            icon=":material/group_off:",
         )
+        return ()
     if BY in st.session_state:  # another run, or a page that allows fewer
         st.session_state[BY] = [name for name in st.session_state[BY] if name in view.attributes][:most]
     before = [name for name in st.session_state.get("_by") or () if name in view.attributes][:most]

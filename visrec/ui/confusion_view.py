@@ -23,7 +23,7 @@ CELLS_AT_MOST = 400
 
 def matrices_of(audit, by: Sequence[str]) -> Matrices:
     """The matrices of every combination of the values that occur, those without a single row included."""
-    found = audit.confusion(by)
+    found = audit.confusion(by) if by else {}
     values = [list(dict.fromkeys(key[i] for key in found)) for i in range(len(by))]
     if len(by) == 2:
         order = {name: list(audit.cube.attributes[audit.cube.attribute(name)].values) for name in by}

@@ -199,7 +199,7 @@ def settle(audit, rate: str, target: float, most: int = 4) -> list[str]:
 
 def draw_cards(found: list[Card]) -> None:
     """The headline, as cards of equal height that stack on a narrow screen."""
-    for place, card in zip(st.columns([2, 3, 3]), found, strict=True):
+    for place, card in zip(st.columns([2, 3, 3]), found, strict=False):  # a lone card keeps its width
         with place.container(border=True, height="stretch"):
             st.caption(widgets.escape(card.label), help=widgets.escape(card.help))
             st.subheader(card.value, anchor=False)
