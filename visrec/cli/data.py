@@ -1,4 +1,4 @@
-"""``visrec demo``, ``buckets`` and ``inspect``: what buckets there are and what is in them."""
+"""``visrec demo``, ``buckets``, ``inspect`` and ``fetch``: what buckets there are, what is in them, and a new one."""
 
 from pathlib import Path
 
@@ -21,6 +21,19 @@ def register(commands) -> None:
         "--decide", metavar="KIND=CHOICE", action="append", default=[], help="settle a problem; is kept"
     )
     inspect.set_defaults(call=inspect_bucket, show=_show_inspection)
+
+    fetch = commands.add_parser(
+        "fetch",
+        help="bring a zip, a tar or FairFace from a public link into a new bucket",
+        description="Bring a zip or tar with images and labels from a public link into a new bucket. An interrupted "
+        "download goes on where it stopped; the bucket appears when it is whole. 'fairface' (0.6 GB) and "
+        "'fairface-1.25' (2.1 GB) stand for FairFace's copy on Hugging Face, at a fixed revision.",
+    )
+    fetch.add_argument("url", metavar="URL", help="https://..., or fairface, or fairface-1.25")
+    fetch.add_argument("bucket", metavar="BUCKET", help="name of the new bucket, or a path")
+    fetch.add_argument("--sha256", help="checksum that the file must have")
+    fetch.add_argument("--recipe", metavar="NAME", help="archive, cloud-annotations or fairface (default: by the link)")
+    fetch.set_defaults(call=fetch_bucket, show=_show_fetched)
 
 
 def make_demo(args, settings) -> dict:
@@ -68,6 +81,38 @@ def inspect_bucket(args, settings) -> dict:
             progress=bar,
         )
     return inspection.to_json()
+
+
+def fetch_bucket(args, settings) -> dict:
+    """Make a bucket of what lies at a public link."""
+    from visrec.cli.bar import Bar
+    from visrec.data.recipes import check_bucket, recipe_for
+    from visrec.storage.fetch import fetch
+
+    recipe = recipe_for(args.url, args.recipe)
+    counts = []
+    with Bar("Fetching") as bar:
+
+        def progress(what: str, done: int, total: int) -> None:
+            bar.title = f"{what} (MB)"
+            if total:
+                bar(done // 1_000_000, total // 1_000_000)
+
+        folder = fetch(
+            recipe.links,
+            args.bucket,
+            settings,
+            build=recipe.build,
+            check=lambda made: counts.append(check_bucket(made, recipe)),
+            sha256=args.sha256,
+            progress=progress,
+        )
+    return {"bucket": {"name": folder.name, "url": str(folder)}, "images": counts[-1]}
+
+
+def _show_fetched(result: dict) -> None:
+    print(f"{result['bucket']['name']}  {result['images']:,} images  {result['bucket']['url']}")
+    print(f"Next: visrec inspect {result['bucket']['name']}")
 
 
 def _show_demo(result: dict) -> None:

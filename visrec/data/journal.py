@@ -6,18 +6,15 @@ later, several at once: a line that is missing only costs decoding that image ag
 """
 
 import contextlib
-import fcntl
 import json
 import os
 import time
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-
-from visrec.errors import RunError
 
 FACTS = "facts.jsonl"
 FLUSH_SECONDS = 0.2  # work that a killed process may have done in vain
@@ -121,18 +118,3 @@ class Journal:
             # images that failed are tried again: the store may have been the one to blame
             if fact["row"] == row and zlib.crc32(np.ascontiguousarray(images[row])) == fact["crc"]:
                 yield fact
-
-
-@contextlib.contextmanager
-def folder_lock(path: Path, stop: Callable[[], bool] | None = None) -> Iterator[None]:
-    """Hold a lock that the system frees when the process ends, however it ends; wait while another holds it."""
-    with open(path, "a") as file:
-        while True:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if stop and stop():
-                    raise RunError("Cancelled while another process prepares the same images.") from None
-                time.sleep(0.2)
-        yield

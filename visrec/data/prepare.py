@@ -21,10 +21,11 @@ import numpy as np
 import pandas as pd
 
 from visrec.data.images import FITS, BadImage, load, read_header, to_square
-from visrec.data.journal import FACTS, Journal, folder_lock
+from visrec.data.journal import FACTS, Journal
 from visrec.data.processors import processors
 from visrec.errors import InputError, OutsideError, RunError
 from visrec.storage.base import ObjectInfo, Store
+from visrec.storage.lock import file_lock
 from visrec.storage.parallel import results
 
 VERSION = 1  # of the decoder: raise it when the same bytes give other pixels
@@ -105,7 +106,7 @@ def prepare(
     folder = root / key
     if not _reusable(folder, store):
         root.mkdir(parents=True, exist_ok=True)
-        with folder_lock(root / f".{key}.lock", stop):
+        with file_lock(root / f".{key}.lock", stop, "prepares the same images"):
             if not _reusable(folder, store):  # another process may have made it while we waited
                 recipe = {"store": store.url, "size": size, "fit": fit, "version": VERSION, "images": len(files)}
                 _make(store, tags, folder, recipe, progress, stop, threads)
