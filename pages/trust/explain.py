@@ -36,9 +36,9 @@ if picture is not None:
     answer, seen = st.columns([2, 3], gap="large")
     with answer:
         explain_view.show_answer(row.id, picture, predict, far=None if near is None else near.far)
-        explain_view_group.show(picture)
     with seen:
         explain_view_overlay.show_explanation(row.id, picture, predict)
+    explain_view_group.show(picture)
     if near is not None:
         explain_view_near.show(run, near)
 if source == "test":

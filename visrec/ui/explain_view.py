@@ -126,7 +126,7 @@ def show_answer(run_id: str, picture: "explaining.Picture", predict, *, far: boo
         [
             ("The model answers", best, "The class with the highest score."),
             (
-                "Calibrated confidence" if calibrated else "Score",
+                "Confidence" if calibrated else "Score",
                 f"{sure.iloc[0]:.1%}",
                 _what_confidence_is(calibration, scores.iloc[0]),
             ),
@@ -152,7 +152,7 @@ def _what_confidence_is(calibration, score: float) -> str:
     if not calibration.known:
         return f"The model's own score, as it is: it could not be calibrated ({calibration.reason})."
     return (
-        f"The model itself says {score:.1%}. Its scores are softened by one temperature, "
+        f"Calibrated. The model itself says {score:.1%}. Its scores are softened by one temperature, "
         f"{calibration.temperature:.2f}, fitted on {calibration.rows:,} tune images; the order of the classes stays."
     )
 
@@ -173,17 +173,20 @@ def _how_sure(calibration, confidence: float, far: bool | None) -> None:
 
 
 def _score_table(scores: pd.Series, calibrated: pd.Series | None) -> None:
+    """Every class; the bar is the calibrated confidence where there is one, else the score itself."""
     table = scores.rename_axis("class").rename("score").reset_index()
     bar = lambda title: st.column_config.ProgressColumn(title, min_value=0.0, max_value=1.0, format="%.3f")
+    config = {"score": bar("score")}
     if calibrated is not None:
-        table["calibrated"] = calibrated.to_numpy()
+        table.insert(1, "calibrated", calibrated.to_numpy())
+        config = {
+            "calibrated": bar("confidence"),
+            "score": st.column_config.NumberColumn("score", format="%.3f", width="small"),
+        }
     st.dataframe(
-        table,
-        hide_index=True,
-        alt="Score of every class",
-        height=min(38 * (len(scores) + 1), 260),
-        column_config={"score": bar("score"), "calibrated": bar("calibrated")},
-    )
+        table, hide_index=True, alt="Score of every class", height=min(35 * (len(scores) + 1) + 3, 260),
+        column_config=config,
+    )  # fmt: skip
 
 
 def _what_is_known(picture: "explaining.Picture", best: str) -> None:

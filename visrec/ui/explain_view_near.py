@@ -4,11 +4,9 @@ The index of the training images is made when somebody asks for it, then kept wi
 features stay in the memory of the visit.
 """
 
-import time
 from collections import OrderedDict
 from typing import TYPE_CHECKING
 
-import numpy as np
 import streamlit as st
 
 from visrec.errors import NotFoundError
@@ -16,9 +14,6 @@ from visrec.ui import bucket_view, cached, explaining, widgets, wording
 
 if TYPE_CHECKING:
     from visrec.explain.neighbours import Index, Neighbours
-
-READING = 0.004
-"""Seconds to read and decode one image, beside asking the model; only for the estimate."""
 
 
 def look(run, picture: "explaining.Picture", predict) -> "Neighbours | None":
@@ -74,7 +69,7 @@ def _offer(run, predict) -> None:
         st.markdown(
             ":material/help: **Not known yet: whether this image is like those the model was trained on.** Saying so "
             f"takes looking at {wording.count(count, 'image')} of the bucket, once for this run: about "
-            f"{wording.duration(10 + count * (READING + seconds_per_image(run.id, predict)))}."
+            f"{wording.duration(10 + count * (explaining.READING + explaining.seconds_per_image(run.id, predict)))}."
         )
         place = st.empty()
     if not place.button("Compare with the training images", icon=":material/compare:", key="explain_index"):
@@ -84,7 +79,11 @@ def _offer(run, predict) -> None:
     with place.container():
         bar = st.progress(0.0, text="Loading the part of the model that sees")
         st.button("Stop", icon=":material/stop_circle:", key="explain_index_stop")  # any rerun ends what is going on
-        told = lambda done, total: bar.progress(done / max(1, total), text=f"{done:,} of {total:,} images")
+
+        def told(done: int, total: int) -> None:
+            if done % 20 == 0 or done == total:
+                bar.progress(done / total, text=f"{done:,} of {total:,} images")
+
         index_run(run, cached.settings(), _features(run.id), progress=told)
     st.rerun()
 
@@ -100,20 +99,6 @@ def _wanted(run) -> int:
     train = int((splits == "train").sum())
     held = int(splits.isin(["tune", "val", "test"]).sum())
     return min(train, MOST) + min(held, MOST // 3) if train and run.record.get("bucket") else 0
-
-
-def seconds_per_image(run_id: str, predict) -> float:
-    """Seconds that the model takes for one image, measured once."""
-    return _speed(cached.settings().runs, run_id, predict)
-
-
-@st.cache_resource(max_entries=8, show_spinner=False)
-def _speed(url: str, run_id: str, _predict) -> float:
-    images = np.zeros((8, _predict.image_size, _predict.image_size, 3), np.uint8)
-    _predict(images[:1])
-    began = time.perf_counter()
-    _predict(images)
-    return (time.perf_counter() - began) / len(images)
 
 
 def _near(run_id: str, index: "Index", picture: "explaining.Picture") -> "Neighbours":

@@ -7,6 +7,7 @@ nor kept where another visitor could meet it.
 import hashlib
 import io
 import json
+import time
 from collections import OrderedDict
 from dataclasses import dataclass, field
 
@@ -20,6 +21,8 @@ from visrec.ui import cached
 SHOWN_SIDE = 640
 """Longest side in pixels at which an image and its overlay are drawn and downloaded."""
 KEPT = 6
+READING = 0.004
+"""Seconds to read and decode one image of a bucket, beside asking the model; only for estimates."""
 SEGMENTERS = {
     "slic": "even pieces (SLIC)",
     "quickshift": "by colour (quickshift)",
@@ -139,6 +142,20 @@ def badge(run_id: str, image: Picture, recipe: Recipe, label: int, predict, expl
 def badge_is_known(run_id: str, image: Picture, recipe: Recipe, label: int) -> bool:
     """Whether the badge is in memory."""
     return (run_id, image.digest, recipe, label) in st.session_state.get("_badges", ())
+
+
+def seconds_per_image(run_id: str, predict) -> float:
+    """Seconds that the model of a run takes for one image, measured once."""
+    return _speed(cached.settings().runs, run_id, predict)
+
+
+@st.cache_resource(max_entries=8, show_spinner="Measuring how fast the model answers")
+def _speed(url: str, run_id: str, _predict) -> float:
+    images = np.zeros((8, _predict.image_size, _predict.image_size, 3), np.uint8)
+    _predict(images[:1])
+    began = time.perf_counter()
+    _predict(images)
+    return (time.perf_counter() - began) / len(images)
 
 
 def second_opinion(run_id: str, image: Picture, label: int, method: str, predict):
