@@ -4,8 +4,8 @@ import json
 
 import pytest
 
+from visrec.audit.splits import default_split
 from visrec.cli import run
-from visrec.cli.audit import default_split
 from visrec.errors import InputError
 
 
@@ -138,3 +138,26 @@ def test_a_run_is_audited_on_rows_on_which_nothing_was_chosen(imported, capsys):
     code, _, err = call(capsys, imported, "--label", "x")
     assert code == 2
     assert "taken for a run" in err
+
+
+def test_a_table_with_splits_is_audited_on_rows_training_has_not_seen(faces, tmp_path, capsys):
+    """Rows a model was fitted on flatter it; a table is no different from a run in that."""
+    path = tmp_path / "split.csv"
+    faces.assign(split=["train", "val", "val"] * 1000).to_csv(path, index=False)
+    document = json.loads(call(capsys, path, "--by", "race", "--no-aif360", "--json")[1])
+
+    assert (document["split"], document["rows"], document["other_splits"]) == ("val", 2000, 1000)
+    assert json.loads(call(capsys, path, "--split", "train", "--no-aif360", "--json")[1])["rows"] == 1000
+
+
+def test_a_table_can_be_kept_as_a_run_for_the_pages(faces, tmp_path, capsys, monkeypatch):
+    """The same rows, under an id that a page can be bookmarked with."""
+    monkeypatch.setenv("VISREC_RUNS", str(tmp_path / "runs"))
+    path = tmp_path / "split.csv"
+    faces.assign(split=["train", "val", "val"] * 1000).to_csv(path, index=False)
+    document = json.loads(call(capsys, path, "--by", "race", "--no-aif360", "--keep", "mine", "--json")[1])
+    kept = json.loads(call(capsys, document["kept_as"], "--by", "race", "--no-aif360", "--json")[1])
+
+    assert kept["cells"] == document["cells"]
+    assert kept["rows"] == 2000
+    assert call(capsys, document["kept_as"], "--keep", "again")[0] == 2

@@ -19,12 +19,14 @@ def register(commands) -> None:
     columns.add_argument("--file-column", metavar="F", default="file", help="column with file names (default: file)")
     columns.add_argument("--attributes", metavar="TABLE", help="a second table with attributes, joined by file name")
     columns.add_argument("--bin", metavar="A=E,E", action="append", default=[], help="edges for a numeric attribute")
+    columns.add_argument("--keep", metavar="NAME", help="keep the table as a run of that name, for the pages")
+    columns.add_argument("--images", metavar="BUCKET", help="keep it as a run whose images lie in this bucket")
     asked = audit.add_argument_group("what is asked")
     asked.add_argument("--by", metavar="A[,A]", help="attributes to cross (a run: those it watched)")
     asked.add_argument("--outcome", metavar="V", default="correct", help="correct (default), or a class")
     asked.add_argument("--privileged", metavar="A=V", action="append", help="reference group (default: the largest)")
     asked.add_argument("--where", metavar="A=V[,A=V]", action="append", help="filter; comma is and, again is or")
-    asked.add_argument("--split", metavar="S", help="rows of this split (a run: test, else val)")
+    asked.add_argument("--split", metavar="S", help="rows of this split (default: test, else val, if there are splits)")
     asked.add_argument("--min-count", metavar="N", type=int, default=30, help="images a rate must rest on (default 30)")
     asked.add_argument("--missing", choices=("leave", "wrong"), default="leave", help="what no prediction counts as")
     asked.add_argument("--scan", action="store_true", help="also search for the worst subgroup over all attributes")
@@ -57,6 +59,8 @@ def audit_one(args, settings) -> dict:
     if args.scan:
         document["subset"] = _scanned(result)
     rulings = _ruled(result, rules, document, args)
+    if args.keep or args.images:
+        document["kept_as"] = _keep(args, settings)
     if args.output:
         _write_report(args.output, result, rulings, not args.no_aif360)
         document["report"] = args.output
@@ -67,6 +71,7 @@ def _predictions(args, settings):
     """The counted predictions and the crossing: from a table of one's own, or from a run."""
     from visrec.audit.cube import parse_where
     from visrec.audit.predictions import load_predictions
+    from visrec.audit.splits import default_split
 
     named = [*_split_names(args.by), *parse_where(args.where or []), *parse_where(args.privileged or [])]
     options = {
@@ -78,14 +83,37 @@ def _predictions(args, settings):
         "attribute_table": args.attributes,
     }
     if _is_table(args.target):
+        args.split = args.split or default_split(args.target)
         label, prediction = args.label or "label", args.prediction or "prediction"
         options |= {"label": label, "prediction": prediction, "split": args.split}
         return load_predictions(args.target, **options), _split_names(args.by)
+    if args.keep or args.images:
+        raise InputError(
+            f"--keep and --images are for a table; '{args.target}' is not a file, so it is taken for a run."
+        )
     return _of_run(args, settings, options)
+
+
+def _keep(args, settings) -> str:
+    """Keep the table as an imported run; its id."""
+    from visrec.runs.import_table import Columns, import_table
+
+    columns = Columns(
+        label=args.label or "label",
+        prediction=args.prediction or "prediction",
+        scores=tuple(_split_names(",".join(args.score or []))),
+        score_class=args.score_class,
+        bins=_bins(args.bin),
+        file=args.file_column,
+        split=args.split,
+        attribute_table=args.attributes,
+    )
+    return import_table(args.target, settings, columns, name=args.keep, images=args.images).id
 
 
 def _of_run(args, settings, options):
     from visrec.audit.predictions import load_predictions
+    from visrec.audit.splits import default_split
     from visrec.runs.record import open_runs
 
     for option in ("label", "prediction", "score", "score_class"):
@@ -102,28 +130,6 @@ def _of_run(args, settings, options):
         options["attributes"] = list(dict.fromkeys([*by, *options["attributes"]]))
     options |= {"split": args.split, "labels": run.labels(), "score_class": None}
     return load_predictions(frame, **options), by
-
-
-def default_split(frame) -> str | None:
-    """Rows on which nothing was chosen: the split ``test``, else ``val``; None for a table without splits.
-
-    Raises
-    ------
-    InputError
-        If there are splits, but neither of these.
-    """
-    if "split" not in frame.columns:
-        return None
-    there = set(frame["split"].dropna().astype(str))
-    for split in ("test", "val"):
-        if split in there:
-            return split
-    if not there - {""}:
-        return None
-    raise InputError(
-        f"These predictions have the splits {', '.join(sorted(there))}, all of which training has seen; "
-        "expected test or val. Ask for one by name with --split to audit it all the same."
-    )
 
 
 def _is_table(target: str) -> bool:
@@ -219,6 +225,8 @@ def _show(document: dict) -> None:
         print(gap["sentence"])
     if "subset" in document:
         print(document["subset"]["sentence"])
+    if "kept_as" in document:
+        print(f"Kept as run {document['kept_as']}.")
     for ruling in document.get("policy", {}).get("rules", []):
         print(ruling["sentence"])
 

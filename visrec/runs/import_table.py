@@ -43,6 +43,8 @@ class Columns:
     attributes : columns that make subgroups; None = every column with few enough values
     bins : edges, or a number of equally large groups, for attributes that are numbers
     file : column of file names
+    split : keep the rows of this split; None = test, else val, of a table that has a column ``split``
+    attribute_table : path of a second table with more attributes, joined by file name
     """
 
     label: str
@@ -52,6 +54,8 @@ class Columns:
     attributes: tuple[str, ...] | None = None
     bins: Mapping[str, Sequence[float] | int] = field(default_factory=dict)
     file: str = "file"
+    split: str | None = None
+    attribute_table: str | None = None
 
 
 def guess_columns(names: Sequence[str]) -> Columns:
@@ -90,6 +94,7 @@ def read_table(source: "Path | str | pd.DataFrame", columns: Columns) -> "Predic
         What `visrec.audit.predictions.load_predictions` raises, and for a table too large to keep row by row.
     """
     from visrec.audit.predictions import KEEP_ROWS, load_predictions
+    from visrec.audit.splits import default_split
 
     scores = columns.scores[0] if len(columns.scores) == 1 else list(columns.scores)
     read = load_predictions(
@@ -100,7 +105,9 @@ def read_table(source: "Path | str | pd.DataFrame", columns: Columns) -> "Predic
         score_class=columns.score_class,
         attributes=None if columns.attributes is None else list(columns.attributes),
         bins=dict(columns.bins) or None,
+        split=columns.split or default_split(source),
         file=columns.file,
+        attribute_table=columns.attribute_table,
     )
     if read.rows is None:
         raise InputError(
@@ -191,9 +198,16 @@ def _record(predictions: "Predictions", columns: Columns, images: str | None, fi
         "attributes": attributes,
         "settings": {"columns": dataclasses.asdict(columns), "images": images, "file_names": fitted},
         "decisions": list(predictions.notes),
-        "skipped": [dataclasses.asdict(s) for s in predictions.skipped],
+        "skipped": [dataclasses.asdict(s) for s in predictions.skipped] + _other_splits(predictions),
         "metrics": {"val_accuracy": {"value": value, "low": low, "high": high, "n": n}, "split": ""},
     }
+
+
+def _other_splits(predictions: "Predictions") -> list[dict]:
+    """Rows that training has seen, or that were not asked for: counted beside the other rows left out."""
+    if not predictions.other_splits:
+        return []
+    return [{"reason": "of another split than the audited one", "count": predictions.other_splits, "examples": []}]
 
 
 def _fit_names(table: "pd.DataFrame", images: str, settings: "Settings") -> "tuple[pd.DataFrame, dict]":
