@@ -1,6 +1,9 @@
 """The Explain page, with a model that was really trained: an image in, an answer and its reasons out."""
 
 import io
+import json
+import tempfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -143,3 +146,224 @@ def test_table_without_model_says_so(app, places):
     app.switch_page(PAGE).run()
 
     assert any("No model to ask" in s.value for s in app.subheader)
+
+
+def texts(app) -> str:
+    """All that the page says in captions, paragraphs and warnings."""
+    return "\n".join(e.value for kind in ("caption", "markdown", "warning") for e in getattr(app, kind))
+
+
+def test_pasted_image_is_answered_and_stays_for_the_visit(tiny_app):
+    """The paste box hands its file over once; the page keeps it in the session, so a slider does not lose it."""
+    tiny_app.segmented_control(key="source").set_value("paste").run()
+    tiny_app.chat_input(key="explain_paste").upload("image.png", photo(), "image/png")
+    tiny_app.run()
+    assert tiny_app.metric[0].value in ("neutral", "smiling")
+
+    tiny_app.run()
+    assert tiny_app.metric[0].value in ("neutral", "smiling")
+    assert not tiny_app.error
+
+
+def test_pasted_text_is_told_to_be_text(tiny_app):
+    """A copied address is no image."""
+    tiny_app.segmented_control(key="source").set_value("paste").run()
+    tiny_app.chat_input(key="explain_paste").set_value("https://example.org/me.png").run()
+
+    [error] = tiny_app.error
+    assert "That was text" in error.value
+
+
+def test_confidence_is_the_calibrated_one_or_says_that_it_is_not(tiny_app, tiny_run):
+    """The figure is `calibrate`'s; with too few tune images it is the score, called so."""
+    from visrec.explain.calibration import calibrate
+
+    send(tiny_app, "me.png", photo())
+    found = calibrate(tiny_run.predictions(), tiny_run.labels())
+    [kept] = tiny_app.session_state["_explanations"].values()
+    figure = tiny_app.metric[1]
+
+    assert figure.label == ("Confidence" if found.known else "Score")
+    assert figure.value == f"{found.apply(kept.prediction).max():.1%}"
+
+
+def test_accuracy_of_a_named_group_is_the_audits(tiny_app, tiny_run):
+    """Chosen by the visitor, never guessed: nothing is chosen at first; then value and n are those of val rows."""
+    send(tiny_app, "me.png", photo())
+    assert tiny_app.selectbox(key="explain_group_race").value is None
+    rows = tiny_run.predictions()
+    rows = rows[rows["split"] == "val"]
+    race = rows["race"].value_counts().index[0]
+    tiny_app.number_input(key="min_count").set_value(1)
+    tiny_app.selectbox(key="explain_group_race").set_value(race).run()
+
+    part = rows[rows["race"] == race]
+    right = (part["label"] == part["prediction"]).mean()
+    [figure] = [m for m in tiny_app.metric if m.label.startswith("Accuracy")]
+    assert figure.value == f"{right:.3f}, n = {len(part)}"
+    assert "95 % interval" in texts(tiny_app)
+
+
+def test_small_group_is_unknown_with_its_count(tiny_app, tiny_run):
+    """Below the minimum count there is no figure, only the count."""
+    send(tiny_app, "me.png", photo())
+    tiny_app.number_input(key="min_count").set_value(10_000).run()
+
+    [figure] = [m for m in tiny_app.metric if m.label.startswith("Accuracy")]
+    assert figure.value.startswith("unknown, n = ")
+
+
+def test_a_test_images_own_group_is_filled_in_only_on_request(tiny_app, tiny_run):
+    """One button takes the bucket's labels, since the image has some."""
+    tiny_app.segmented_control(key="source").set_value("test").run()
+    pick = next(b for b in tiny_app.button if str(b.key).startswith("pick_"))
+    pick.click().run()
+    assert tiny_app.selectbox(key="explain_group_race").value is None
+    tiny_app.button(key="explain_group_labelled").click().run()
+
+    row = tiny_run.predictions().set_index("file").loc[pick.key.removeprefix("pick_")]
+    assert tiny_app.selectbox(key="explain_group_race").value == row["race"]
+
+
+def test_second_opinion_comes_on_request_beside_lime(tiny_app):
+    """Occlusion's map and how many of its superpixels are LIME's, with what chance would give."""
+    send(tiny_app, "me.png", photo())
+    assert "are the same as" not in texts(tiny_app)
+    tiny_app.segmented_control(key="explain_second").set_value("occlusion").run()
+
+    assert not tiny_app.error
+    assert "are the same as" in texts(tiny_app)
+    assert "by chance" in texts(tiny_app)
+
+
+def test_download_is_the_document_of_the_command(tiny_app, tiny_run):
+    """Page and command line hand over the same keys and numbers."""
+    from visrec.explain.document import to_document
+    from visrec.ui import explaining
+
+    send(tiny_app, "me.png", photo())
+    [kept] = tiny_app.session_state["_explanations"].values()
+    image = explaining.picture(photo(), "me.png", 48)
+    found = json.loads(explaining.as_json(tiny_run.id, image, kept, tiny_run.labels()))
+
+    expected = json.loads(json.dumps(to_document(kept, tiny_run.labels())))
+    assert {key: found[key] for key in expected} == expected
+    assert {"run", "file", "sha256"} == set(found) - set(expected)
+
+
+def test_neighbours_are_offered_with_their_price_and_shown_once_the_index_is_there(tiny_app, monkeypatch):
+    """Before: what is not known, and how long finding out takes. After: the images, their labels, near or far."""
+    from visrec.explain import neighbours
+
+    send(tiny_app, "me.png", photo())
+    assert "once for this run: about" in texts(tiny_app)
+    assert tiny_app.button(key="explain_index")
+
+    index = planted_index()
+    monkeypatch.setattr(neighbours, "load_index", lambda run: index)
+    monkeypatch.setattr(neighbours, "FeaturePredictor", lambda run: lambda images: np.array([[1.0, 0.0]]))
+    tiny_app.run()
+    assert not tiny_app.error
+    assert "Like the training images" in texts(tiny_app)
+    assert "6 of 6 are labelled **smiling**" in texts(tiny_app)
+
+
+def test_far_image_is_warned_of_before_the_prediction(tiny_app, monkeypatch):
+    """An image unlike all training images: the warning stands above the answer, and confidence is called worthless."""
+    from visrec.explain import neighbours
+
+    index = planted_index()
+    monkeypatch.setattr(neighbours, "load_index", lambda run: index)
+    monkeypatch.setattr(neighbours, "FeaturePredictor", lambda run: lambda images: np.array([[0.0, 1.0]]))
+    send(tiny_app, "me.png", photo())
+
+    drawn = [(e.type, getattr(e, "value", "")) for e in tiny_app.main]
+    far = next(i for i, (kind, value) in enumerate(drawn) if kind == "warning" and "far from everything" in str(value))
+    answer = next(i for i, (kind, _) in enumerate(drawn) if kind == "metric")
+    assert far < answer
+    assert "Confidence means little here" in texts(tiny_app)
+
+
+def planted_index():
+    """An index whose training images all lie in one direction, with held-out images near them."""
+    from visrec.explain.neighbours import build_index
+
+    rng = np.random.default_rng(0)
+    around = lambda n: np.array([1.0, 0.0]) + rng.normal(0, 0.2, (n, 2))
+    files = [f"train/{i}.jpg" for i in range(40)]
+    return build_index(around(40), files, ["smiling"] * 40, around(200), np.zeros(40))
+
+
+def test_uploaded_image_is_nowhere_on_disk_afterwards(tiny_app, tiny_settings, tmp_path, monkeypatch):
+    """Explained, judged, seconded, handed over; then every file that changed since is searched for the image.
+
+    Looked at: the places of runs, buckets and cache, the folder for temporary files and the working directory; looked
+    for: the sent bytes, the name, the digest, and the pixels as the model saw them, whole or in pieces.
+    """
+    import hashlib
+
+    from visrec.explain.upload import read_upload
+
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    monkeypatch.setenv("TMPDIR", str(scratch))
+    monkeypatch.setattr(tempfile, "tempdir", str(scratch))
+    data, name = photo((160, 120)), "my-secret-face.png"
+    root = Path(tiny_settings.runs).parent
+    before = changed_files([root, tmp_path, Path.cwd()])
+
+    send(tiny_app, name, data)
+    tiny_app.segmented_control(key="explain_second").set_value("occlusion").run()
+    for button in [b for b in tiny_app.button if b.key == "explain_judge"]:
+        button.click().run()
+    assert not tiny_app.error
+
+    after = changed_files([root, tmp_path, Path.cwd()])
+    touched = [path for path, stamp in after.items() if before.get(path) != stamp]
+    pixels = read_upload(data, name, 48)
+    wanted = [data[100:164], name.encode(), hashlib.sha256(data).hexdigest().encode(), pixels[24].tobytes()[:48]]
+    for path in touched:
+        held = path.read_bytes()
+        assert not any(piece in held for piece in wanted), f"the upload is in {path}"
+        assert name not in str(path)
+    kinds = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".npy", ".npz")
+    assert not [path for path in touched if path.suffix in kinds]
+    assert not list(scratch.rglob("*.*"))
+
+
+def changed_files(places: list[Path]) -> dict[Path, tuple[int, int]]:
+    """Every file below these places with its time of change and size."""
+    found = {}
+    for place in places:
+        for path in place.rglob("*"):
+            if path.is_file():
+                stat = path.stat()
+                found[path] = (stat.st_mtime_ns, stat.st_size)
+    return found
+
+
+def test_large_file_arrives_in_memory_and_not_in_a_temporary_file():
+    """The multipart reader under Streamlit puts more than 1 MB on disk, unless told otherwise by our server."""
+    import asyncio
+
+    from starlette.datastructures import Headers
+    from starlette.formparsers import MultiPartParser
+
+    from visrec.ui.server import LARGEST_UPLOAD, keep_uploads_in_memory
+
+    async def arriving():
+        yield b'--x\r\nContent-Disposition: form-data; name="f"; filename="a.png"\r\n\r\n'
+        for _ in range(48):
+            yield bytes(65_536)
+        yield b"\r\n--x--\r\n"
+
+    old = MultiPartParser.spool_max_size
+    try:
+        keep_uploads_in_memory()
+        headers = Headers({"content-type": "multipart/form-data; boundary=x"})
+        form = asyncio.run(MultiPartParser(headers, arriving()).parse())
+        assert LARGEST_UPLOAD >= 200 * 1024 * 1024
+        assert form["f"].size == 48 * 65_536
+        assert not form["f"].file._rolled
+    finally:
+        MultiPartParser.spool_max_size = old
