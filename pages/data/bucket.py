@@ -3,7 +3,7 @@
 import pandas as pd
 import streamlit as st
 
-from visrec.ui import bucket_view, buckets, cached, frame, widgets, wording
+from visrec.ui import bucket_view, bucket_view_labels, buckets, cached, frame, widgets, wording
 
 PER_PAGE = 24
 
@@ -62,8 +62,16 @@ if len(others) > 1:
     st.caption(f"▵ fewer than {bucket_view.FEW} images: too few to say much about this group. · none at all.")
     widgets.table(crossed.reset_index(), f"{bucket.name}-{rows}-{columns}")
 
+if others:
+    st.subheader("What the labels say of the groups", anchor=False)
+    bucket_view_labels.draw_disparity(table, target, attribute)
+
 st.subheader("What training will use", anchor=False)
 buckets.show_split(table, target)
+
+if others:
+    st.subheader("How well each group could be audited", anchor=False)
+    bucket_view_labels.draw_plan(table, target, attribute)
 
 st.subheader("Sample wall", anchor=False)
 

@@ -101,3 +101,29 @@ def test_decision_is_kept_for_the_next_training(app, tiny, places):
     assert not app.error
     kept = load_decisions(places.cache, open_bucket("tiny", places).url)
     assert {kind: other} == kept
+
+
+def test_labels_own_disparity_is_told_before_any_training(app, tiny):
+    """Each group's share of a label, and AIF360's two figures with a verdict, for the group that one chooses."""
+    app.switch_page(PAGE).run()
+
+    assert not app.error
+    assert ["neutral", "smiling"] == next(c for c in app.selectbox if c.label == "Share labelled").options
+    said = [m.value for m in app.markdown if "of the labels:" in m.value]
+    assert 2 == len(said)
+    assert all(any(v in text for v in ("supported", "cannot tell", "too few images")) for text in said)
+    other = next(c for c in app.selectbox if c.label == "Reference group")
+    other.set_value(other.options[-1]).run()
+    assert not app.error
+
+
+def test_plan_counts_the_images_that_judge(app, tiny):
+    """The validation images, by the attribute chosen above; a smaller gap needs more of them."""
+    app.switch_page(PAGE).run()
+    column = "images lacking"
+    [plan] = [d.value for d in app.dataframe if column in d.value]
+
+    assert 20 == plan["images"].sum()
+    app.segmented_control(key="bucket_by").set_value("gender").run()
+    [plan] = [d.value for d in app.dataframe if column in d.value]
+    assert {"Female", "Male"} == set(plan["Gender"])
