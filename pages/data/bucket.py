@@ -3,11 +3,12 @@
 import pandas as pd
 import streamlit as st
 
-from visrec.ui import bucket_view, bucket_view_labels, buckets, cached, frame, widgets, wording
+from visrec.ui import bucket_view, bucket_view_connection, bucket_view_labels, buckets, cached, frame, widgets, wording
 
 PER_PAGE = 24
 
 frame.open_page("Bucket", "What is in here, and can it be trusted?")
+bucket_view_connection.draw()
 bucket = buckets.choose("bucket")
 table = cached.bucket_table(bucket.url)
 samples = table.samples

@@ -127,3 +127,45 @@ def test_plan_counts_the_images_that_judge(app, tiny):
     app.segmented_control(key="bucket_by").set_value("gender").run()
     [plan] = [d.value for d in app.dataframe if column in d.value]
     assert {"Female", "Male"} == set(plan["Gender"])
+
+
+def test_store_that_does_not_answer_leaves_the_folders(app, tiny, monkeypatch):
+    """The local bucket is offered, the fault is a sentence, and no key is on the page."""
+    secret = {"ENDPOINT_URL": "http://127.0.0.1:9", "ACCESS_KEY_ID": "AKIDEXAMPLE", "SECRET_ACCESS_KEY": "very-secret"}
+    for name, value in secret.items():
+        monkeypatch.setenv(name, value)
+    app.switch_page(PAGE).run()
+
+    assert not app.error
+    assert any("127" in w.value for w in app.warning)
+    assert ["tiny"] == app.selectbox(key="bucket").options
+    app.button(key="bucket_connection").click().run()
+    assert 1 == len(app.error)
+    shown = " ".join(str(e.value) for kind in (app.markdown, app.error, app.warning, app.caption) for e in kind)
+    assert "AKIDEXAMPLE" not in shown
+    assert "very-secret" not in shown
+
+
+def test_connection_that_works_says_so(app, tiny, monkeypatch):
+    """A real S3 server on this machine, one bucket on it."""
+    from moto.server import ThreadedMotoServer
+
+    from visrec.config import S3Settings
+    from visrec.storage.s3 import client
+
+    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    server.start()
+    try:
+        url = "http://{}:{}".format(*server.get_host_and_port())
+        client(S3Settings(None, "AKIDEXAMPLE", "very-secret", url)).create_bucket(Bucket="faraway")
+        for name, value in {"ENDPOINT_URL": url, "ACCESS_KEY_ID": "AKIDEXAMPLE", "SECRET_ACCESS_KEY": "s"}.items():
+            monkeypatch.setenv(name, value)
+        app.query_params["bucket"] = "tiny"
+        app.switch_page(PAGE).run()
+        app.button(key="bucket_connection").click().run()
+
+        assert not app.error
+        assert any("answered in" in s.value for s in app.success)
+        assert {"faraway", "tiny"} <= set(app.selectbox(key="bucket").options)
+    finally:
+        server.stop()

@@ -180,8 +180,9 @@ def draw_plan(table, target: str, attribute: str) -> None:
     )  # fmt: skip
     st.dataframe(shown, hide_index=True, width="stretch", alt=f"How well each group by {attribute} could be audited")
     st.caption(
-        "*Images* are those that judge a model, the val or test split. A gap *would show* when a test finds it four times in five, at 5 % false alarms shared by all groups. The "
-        "groups are compared in accuracy, each with everybody else."
+        "*Images* are those that judge a model, the val or test split. A gap *would show* when a test finds it four "
+        "times in five, at 5 % false alarms shared by all groups. The groups are compared in accuracy, each with "
+        "everybody else."
     )
     widgets.download_csv(plan, f"plan-{attribute}-{target}")
 

@@ -23,6 +23,8 @@ SPLIT_WORDS = {
 def choose(key: str, label: str = "Bucket"):
     """The bucket that the visitor looks at, kept in the URL as ``bucket``; the page ends here when there is none."""
     found = cached.buckets()
+    for fault in cached.bucket_faults():
+        st.warning(widgets.escape(fault), icon=":material/cloud_off:")
     if not found:
         _no_bucket()
         st.stop()

@@ -114,15 +114,25 @@ def _predictions(url: str, run_id: str) -> pd.DataFrame:
 
 def buckets() -> list:
     """Every bucket that the settings reach; read at most every ten seconds."""
+    return _reached()[0]
+
+
+def bucket_faults() -> list[str]:
+    """What kept a place from being looked into, a sentence each; the buckets of the others are offered all the same."""
+    return _reached()[1]
+
+
+def _reached() -> tuple[list, list[str]]:
     current = settings()
     return _buckets(tuple(map(str, current.buckets)), current.s3.bucket, current.s3.endpoint_url)
 
 
 @st.cache_data(ttl=10, show_spinner="Looking for buckets", max_entries=8)
-def _buckets(folders: tuple[str, ...], bucket: str | None, endpoint: str | None) -> list:
+def _buckets(folders: tuple[str, ...], bucket: str | None, endpoint: str | None) -> tuple[list, list[str]]:
     from visrec.storage.buckets import list_buckets
 
-    return list_buckets(settings())
+    faults: list[str] = []
+    return list_buckets(settings(), on_error=lambda error: faults.append(str(error))), faults
 
 
 @st.cache_resource(ttl=300, show_spinner="Reading the labels", max_entries=6)
