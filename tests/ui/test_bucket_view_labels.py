@@ -5,7 +5,16 @@ import pandas as pd
 import pytest
 
 from visrec.audit.planner import power
-from visrec.ui.bucket_view_labels import GROUP, METRICS, audit_plan, label_audit, label_metrics, plan_sentence
+from visrec.ui.bucket_view_labels import (
+    GROUP,
+    METRICS,
+    audit_plan,
+    gap_text,
+    label_audit,
+    label_gap,
+    label_metrics,
+    plan_sentence,
+)
 
 
 def table(counts: dict[tuple[str, str], int]) -> pd.DataFrame:
@@ -90,3 +99,16 @@ def test_enough_images_for_every_group_is_said():
 
     assert {0.0} == set(plan["more"])
     assert "**every** group" in plan_sentence(plan, "race", 0.05)
+
+
+def test_gap_is_between_the_two_groups_farthest_apart():
+    """One group against everybody else may hide another that differs most."""
+    hidden = table({(g, label): n for g in "abc" for label, n in (("yes", 200), ("no", 200))}
+                   | {("d", "yes"): 60, ("d", "no"): 140})  # fmt: skip
+    audit = label_audit(hidden, "label", "race", "yes", "a")
+    text = gap_text(label_gap(audit), "yes")
+
+    assert 0.2 == pytest.approx(label_gap(audit).value)
+    assert "0.200**, supported" in text
+    assert "d 0.300" in text
+    assert "unknown" in gap_text(label_gap(label_audit(hidden.head(20), "label", "race", "yes")), "yes")

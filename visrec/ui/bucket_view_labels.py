@@ -70,6 +70,30 @@ def label_metrics(audit) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def label_gap(audit):
+    """The gap between the groups that carry the label least and most often (`visrec.audit.gaps.Gap`)."""
+    from visrec.audit.gaps import share_gap
+    from visrec.audit.rates import shares
+
+    share = shares(audit.table, audit.question.outcome)["selection_rate"]
+    return share_gap("selection_rate", share, audit.table.names(), audit.by, audit.question)
+
+
+def gap_text(gap, outcome: str) -> str:
+    """What may be said of it, in Markdown; one question was asked, so its p needs no correction."""
+    from visrec.audit.gaps import verdict
+
+    said = verdict(gap.p, gap.too_few)
+    if gap.too_few:
+        return f"**Largest gap between groups: unknown**, {said}."
+    worst, best, label = (widgets.escape(word) for word in (gap.worst, gap.best, outcome))
+    return (
+        f"**Largest gap between groups: {wording.number(gap.value)}**, {said}. {label}: {worst} "
+        f"{wording.number(gap.worst_value)}, {best} {wording.number(gap.best_value)}. "
+        f"Chance alone would show up to {wording.number(gap.null_high)} at these sizes."
+    )
+
+
 def audit_plan(groups: pd.Series, accuracy: float, target: float) -> pd.DataFrame:
     """How well each group could be audited with the images there are to judge by.
 
@@ -117,7 +141,7 @@ def draw_disparity(table, target: str, attribute: str) -> None:
     if len(groups) < 2:
         st.info("All images are in one group, so there is nothing to compare.", icon=":material/group_off:")
         return
-    audit, metrics = _disparity(table.url, target, attribute, outcome, privileged)
+    audit, metrics, gap = _disparity(table.url, target, attribute, outcome, privileged)
     with left:
         frame = audit_view.rate_frame(audit_view.cells_of(audit), (GROUP,), "selection_rate")
         order = widgets.ordered(frame["cell"])
@@ -130,6 +154,7 @@ def draw_disparity(table, target: str, attribute: str) -> None:
             key="bucket_disparity",
         )
     with right:
+        st.markdown(gap_text(gap, outcome))
         for row in metrics.to_dict("records"):
             _show_metric(row)
         st.caption(
@@ -148,14 +173,14 @@ def _show_metric(row: dict) -> None:
         low, high = charts.rate_text(row["null_low"]), charts.rate_text(row["null_high"])
         chance = f" Chance alone would show {low} to {high}."
     with st.container(border=True):
-        st.markdown(f"**{widgets.escape(text.title)}: {wording.number(row['value'])}**, {row['verdict']}")
+        st.markdown(f"**{widgets.escape(text.title)}: {charts.rate_text(row['value'])}**, {row['verdict']}")
         st.caption(f"{text.plain}{chance} Equal groups give {row['ideal']:.0f}. AIF360: `{row['metric'][7:]}`.")
 
 
 @st.cache_resource(max_entries=32, show_spinner="Comparing the labels")
 def _disparity(url: str, target: str, attribute: str, outcome: str, privileged: str):
     audit = label_audit(cached.bucket_table(url).samples, target, attribute, outcome, privileged)
-    return audit, label_metrics(audit)
+    return audit, label_metrics(audit), label_gap(audit)
 
 
 def draw_plan(table, target: str, attribute: str) -> None:
