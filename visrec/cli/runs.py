@@ -19,6 +19,7 @@ def register(commands) -> None:
     delete.add_argument("--yes", action="store_true", help="do not ask")
     rename = _command(commands, "rename", rename_run, show_done, "give a run another name")
     note = _command(commands, "note", note_run, show_done, "keep a remark with a run")
+    _register_compare(commands)
     predict = _command(commands, "predict", predict_images, show_predictions, "label images with a run's model")
     export = _command(commands, "export", export_run, show_done, "write a run's model for elsewhere")
     for command in (follow, cancel, resume, delete, rename, note, predict, export):
@@ -59,6 +60,17 @@ def _register_train(commands) -> None:
     add("--run-id", help=argparse.SUPPRESS)
 
 
+def _register_compare(commands) -> None:
+    compare = _command(commands, "compare", compare_runs, show_comparison, "compare two runs on the same images")
+    add = compare.add_argument
+    add("run", metavar="RUN", help="the run to compare with: id, name, start of an id, or 'latest'")
+    add("other", metavar="RUN", help="the run that may be better")
+    add("--by", help="attributes that make groups, separated by commas (default: those watched)")
+    add("--split", help="rows to compare (default: test, else val)")
+    add("--min-count", type=int, default=30, metavar="N", help="images a group needs to be tested (default 30)")
+    add("--seed", type=int, default=0, help="of the bootstrap (default 0)")
+
+
 def train_run(args, settings) -> dict:
     """``visrec train``: in this process, unless ``--detach``."""
     from visrec.model.train import plan
@@ -78,13 +90,17 @@ def train_run(args, settings) -> dict:
 def _config(args):
     from visrec.config import TrainConfig
 
-    by = tuple(n.strip() for n in args.by.split(",") if n.strip()) if args.by is not None else None
     return TrainConfig(
-        bucket=args.bucket, target=args.target, by=by, image_size=args.image_size, alpha=args.alpha,
+        bucket=args.bucket, target=args.target, by=_names(args.by), image_size=args.image_size, alpha=args.alpha,
         weights=args.weights, allow_random=args.allow_random_weights, epochs=args.epochs,
         fine_tune_epochs=args.fine_tune_epochs, batch_size=args.batch_size, limit=args.limit, seed=args.seed,
         preset=args.preset, sample_weights=args.sample_weights,
     )  # fmt: skip
+
+
+def _names(text: str | None) -> tuple[str, ...] | None:
+    """The parts between commas; None where nothing was said."""
+    return None if text is None else tuple(name.strip() for name in text.split(",") if name.strip())
 
 
 def _go_on(run_id: str, settings) -> dict:
@@ -233,6 +249,19 @@ def note_run(args, settings) -> dict:
     return {"run": run.id, "note": run.record["note"]}
 
 
+def compare_runs(args, settings) -> dict:
+    """``visrec compare``: paired on the same images."""
+    from visrec.runs import compare
+    from visrec.runs.record import open_runs
+
+    runs = open_runs(settings)
+    a, b = runs.open(args.run), runs.open(args.other)
+    found = compare.compare_runs(
+        a, b, by=_names(args.by), split=args.split, min_count=args.min_count, seed=args.seed
+    )  # fmt: skip
+    return compare.document(a, b, found)
+
+
 def predict_images(args, settings) -> list[dict]:
     """``visrec predict``: an image that cannot be read gets its reason; the others are labelled all the same."""
     from pathlib import Path
@@ -292,6 +321,34 @@ def show_runs(result: list[dict]) -> None:
         for r in result
     ]
     print(columns(rows, ["run", "name", "state", "accuracy", "created"]))
+
+
+def show_comparison(result: dict) -> None:
+    """The sentence, the cells that were tested, what could not be paired, and the settings that differ."""
+    from visrec.cli.output import columns
+
+    print(result["sentence"])
+    split = result["splits"][1]
+    print(f"Compared on {result['rows']:,} images that both answered{f' (split {split})' if split else ''}.")
+    print("Differences in points, second minus first, with 95 % intervals:")
+    attributes = list(dict.fromkeys(k for row in result["cells"] for k in row if k not in result["overall"]))
+    rows = [["all", *_figures(result["overall"])]]
+    for row in result["cells"]:
+        rows.append([" · ".join(str(row[k]) for k in attributes if k in row), *_figures(row)])
+    print(columns(rows, ["group", "n", "first", "second", "difference", "low", "high", "p (Holm)", "verdict"]))
+    for item in result["skipped"]:
+        print(f"Left out: {item['count']:,} {item['reason']} ({', '.join(item['examples'])}).")
+    for key, (first, second) in result["settings"].items():
+        print(f"Differs: {key}: {first} and {second}")
+
+
+def _figures(row: dict) -> list[str]:
+    p = row["p_holm"]
+    points = [f"{100 * row[key]:+.1f}" for key in ("difference", "low", "high")]
+    return [
+        f"{row['n']:,}", f"{row['accuracy_a']:.3f}", f"{row['accuracy_b']:.3f}", *points,
+        f"{p:.3f}" if p == p else "", row["verdict"],
+    ]  # fmt: skip
 
 
 def show_predictions(result: list[dict]) -> None:
