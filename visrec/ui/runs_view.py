@@ -6,7 +6,7 @@ import pandas as pd
 import streamlit as st
 
 from visrec.errors import VisrecError
-from visrec.ui import cached, frame, training, widgets, wording
+from visrec.ui import cached, frame, paired_view, training, widgets, wording
 
 SETTING_WORDS = {
     "bucket": "bucket",
@@ -137,7 +137,7 @@ def _name_and_note(run, record: dict) -> None:
 
 
 def compare(rows: list) -> None:
-    """Several runs side by side: figures, then the settings that differ."""
+    """Several runs side by side: figures, two of them on the same images, then the settings that differ."""
     records = {_unique(row, rows): cached.run(row.id).record for row in rows}
     st.subheader("Side by side", anchor=False)
     for start in range(0, len(rows), 3):
@@ -150,7 +150,8 @@ def compare(rows: list) -> None:
                 st.caption(f"95 % interval {wording.interval(metric)}, n = {int(metric.get('n') or 0):,}")
                 if st.button("Open", key=f"runs_open_{row.id}"):
                     frame.go("overview" if row.usable else "train", run=row.id)
-    st.caption(verdict(list(records.values())))
+    if not paired_view.show(rows):
+        st.caption(verdict(list(records.values())))
     table = settings_table(records)
     differs = table[table.columns[1:]].nunique(axis=1) > 1
     st.markdown("**Settings that differ**")

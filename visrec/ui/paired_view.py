@@ -1,0 +1,100 @@
+"""Two runs on the same images, on a page: a sentence, a chart of the differences, the numbers, what did not pair."""
+
+import pandas as pd
+import streamlit as st
+
+from visrec.errors import VisrecError
+from visrec.ui import cached, charts, charts_rates, widgets
+
+MOST_ROWS = 40
+"""So many differences are drawn; the table has all of them."""
+
+
+def show(rows: list) -> bool:
+    """Compare two of the runs ticked; False, and nothing drawn, where fewer than two have predictions."""
+    usable = sorted((row for row in rows if row.usable), key=lambda row: row.id)
+    if len(usable) < 2:
+        return False
+    st.markdown("**On the same images**")
+    first, second, by = _choose(usable)
+    if first.id == second.id:
+        st.caption("Choose two different runs to compare.")
+        return True
+    try:
+        found, said = _comparison(cached.settings().runs, first.id, second.id, by)
+    except VisrecError as error:
+        st.info(widgets.escape(str(error)), icon=":material/info:")
+        return True
+    st.markdown(widgets.escape(said))
+    st.plotly_chart(
+        charts_rates.gap_rows(chart_rows(found), title="difference in accuracy", ideal_name="no difference"),
+        width="stretch", key="paired_chart", alt="Difference in accuracy of the two runs, overall and by group",
+    )  # fmt: skip
+    st.caption(
+        f"Right of the line: {widgets.escape(second.name)} is better. Paired on the {found.overall['n']:,} images "
+        "that both answered; McNemar's test, Holm's correction over the groups."
+    )
+    widgets.table(as_table(found), "runs-paired", label="Differences as a table", column_config=_COLUMNS)
+    for item in found.skipped:
+        shown = ", ".join(item["examples"])
+        st.caption(widgets.escape(f"Left out: {item['count']:,} {item['reason']} ({shown})."))
+    return True
+
+
+def _choose(usable: list) -> tuple:
+    """The run to compare with (the oldest, unless said otherwise), the other one, and the attributes."""
+    first, second = usable[0], usable[-1]
+    attributes = list(dict.fromkeys(name for row in (first, second) for name in row.attributes))
+    watched = [name for name in cached.run(first.id).record.get("by") or attributes[:2] if name in attributes]
+    columns = st.columns(3)
+    if len(usable) > 2:
+        names = {row.id: f"{row.name} ({row.id[-4:]})" for row in usable}
+        by_id = {row.id: row for row in usable}
+        first, second = (
+            by_id[column.selectbox(label, list(by_id), at, format_func=names.get, key=f"paired_{label}")]
+            for column, label, at in zip(columns, ("Compare", "with"), (0, len(usable) - 1), strict=False)
+        )
+    by = columns[2].multiselect("Groups by", attributes, default=watched, key="paired_by") if attributes else []
+    return first, second, tuple(by)
+
+
+@st.cache_resource(max_entries=16, show_spinner="Comparing image by image")
+def _comparison(url: str, first: str, second: str, by: tuple[str, ...]):
+    from visrec.audit.paired import sentence
+    from visrec.runs.compare import compare_runs, distinct_names
+
+    a, b = cached.run(first), cached.run(second)
+    found = compare_runs(a, b, by=by)
+    return found, sentence(found, *distinct_names(a.record, b.record))
+
+
+def chart_rows(found) -> pd.DataFrame:
+    """Rows for the chart: all images first, then the groups with enough of them, as many as can be drawn."""
+    rows = pd.concat([pd.DataFrame([{"cell": "all images", **found.overall}]), found.cells], ignore_index=True)
+    rows = rows[rows["n"] >= found.min_count].head(MOST_ROWS) if len(rows) > 1 else rows
+    nothing = {"null_low": float("nan"), "null_high": float("nan"), "ideal": 0.0}
+    names = [f"{cell} (n = {charts.count_text(n)})" for cell, n in zip(rows["cell"], rows["n"], strict=True)]
+    return rows.assign(name=names, value=rows["difference"], **nothing)
+
+
+def as_table(found) -> pd.DataFrame:
+    """Every difference, small groups included, for people."""
+    overall = pd.DataFrame([{"cell": "all images", **found.overall}])
+    rows = pd.concat([overall, found.cells], ignore_index=True)
+    return rows[list(_COLUMNS)]
+
+
+_THREE = st.column_config.NumberColumn
+_COLUMNS = {
+    "cell": "Group",
+    "n": "Images",
+    "accuracy_a": _THREE("First run", format="%.3f"),
+    "accuracy_b": _THREE("Second run", format="%.3f"),
+    "difference": _THREE("Difference", format="%+.3f"),
+    "low": _THREE("Low", format="%+.3f"),
+    "high": _THREE("High", format="%+.3f"),
+    "only_a": _THREE("Only first right"),
+    "only_b": _THREE("Only second right"),
+    "p_holm": _THREE("p (Holm)", format="%.3f"),
+    "verdict": "Verdict",
+}
