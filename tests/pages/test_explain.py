@@ -264,7 +264,7 @@ def test_neighbours_are_offered_with_their_price_and_shown_once_the_index_is_the
     monkeypatch.setattr(neighbours, "FeaturePredictor", lambda run: lambda images: np.array([[1.0, 0.0]]))
     tiny_app.run()
     assert not tiny_app.error
-    assert "Like the training images" in texts(tiny_app)
+    assert "As near to the training images as usual" in texts(tiny_app)
     assert "6 of 6 are labelled **smiling**" in texts(tiny_app)
 
 

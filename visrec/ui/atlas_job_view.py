@@ -31,7 +31,7 @@ def choose_by(run, attributes: tuple[str, ...]) -> list[str]:
     watched = [name for name in run.record.get("by") or () if name in attributes] or list(attributes)
     chosen = st.multiselect(
         "Compare the groups by", attributes, default=None if BY in st.session_state else _made_first(run, watched),
-        key=BY, bind="query-params", max_selections=MOST_BY, format_func=wording.nice,
+        key=BY, bind="query-params", max_selections=MOST_BY,
         help="One attribute, or two: then each combination of their values is a group, and needs images of its own.",
     )  # fmt: skip
     return chosen or watched[:1]

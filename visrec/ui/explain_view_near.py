@@ -15,6 +15,9 @@ from visrec.ui import bucket_view, cached, explaining, widgets, wording
 if TYPE_CHECKING:
     from visrec.explain.neighbours import Index, Neighbours
 
+UNUSUAL = 0.9
+"""From this share of nearer held-out images on, an image is not called usual: pure noise may reach no more."""
+
 
 def look(run, picture: "explaining.Picture", predict) -> "Neighbours | None":
     """What is near the image, with the warnings that belong before any prediction; None while there is no index."""
@@ -49,9 +52,15 @@ def _warn(found: "Neighbours") -> None:
         )
     elif found.far is None:
         st.caption(":material/help: Too few held-out images to say whether this image is like the training images.")
+    elif found.percentile >= UNUSUAL:
+        st.caption(
+            f":material/help: Farther from the training images than {found.percentile:.0%} of held-out images are; "
+            "from 99 % on it would be called far. Look at the nearest ones below."
+        )
     else:
         st.caption(
-            f":material/check_circle: Like the training images: {found.percentile:.0%} of held-out images are nearer."
+            ":material/check_circle: As near to the training images as usual: "
+            f"{found.percentile:.0%} of held-out images are nearer."
         )
     if found.blurred:
         st.warning(

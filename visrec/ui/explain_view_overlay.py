@@ -132,8 +132,9 @@ def _draw(picture, explained, label: int, name: str, drawn, look: dict):
             st.caption(f"from −{ends:.3f} (opposes, left) over 0 to +{ends:.3f} (supports, right) of the score")
         st.caption(
             f":blue[■] supports **{widgets.escape(name)}** · :orange[▨] opposes it"
-            f"{', dashed outline' if look['style'] == 'outline' else ''} · {explained.n_segments} superpixels, "
-            f"{explained.samples:,} maskings, {sum(explained.seconds.values()):.1f} s"
+            f"{', dashed outline' if look['style'] == 'outline' else ''} · "
+            f"{wording.count(explained.n_segments, 'superpixel')}, {explained.samples:,} maskings, "
+            f"{sum(explained.seconds.values()):.1f} s"
         )
     return right
 
