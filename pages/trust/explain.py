@@ -12,6 +12,7 @@ from visrec.ui import (
     explain_view_overlay,
     explaining,
     frame,
+    server,
     state,
     widgets,
     wording,
@@ -28,6 +29,7 @@ except VisrecError as error:
 if jobs.is_training(cached.settings()):
     st.info("A training has the machine now; explanations use the CPU and take longer.", icon=":material/schedule:")
 
+server.keep_uploads_in_memory()  # also where the server was started as plain `streamlit run`
 predict = cached.predictor(row.id)
 source = explain_view.choose_source()
 picture = explain_view.get_picture(source, run, predict.image_size)
