@@ -8,6 +8,7 @@ import contextlib
 import io
 import shutil
 import tempfile
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -80,6 +81,8 @@ def copy_out(run: Run, format: str, folder: Path) -> list[Path]:
     """
     if format not in ("savedmodel", "keras", "tflite"):
         raise InputError(f"The format '{format}' is not known; expected savedmodel, keras or tflite.")
+    if (kept := run.record.get("tflite")) and format != "tflite":
+        raise InputError(f"Run '{run.id}' was imported as TFLite and cannot become {format}; ask for --format tflite.")
     folder.mkdir(parents=True, exist_ok=True)
     labels = folder / LABELS
     if format == "savedmodel":
@@ -91,7 +94,7 @@ def copy_out(run: Run, format: str, folder: Path) -> list[Path]:
         shutil.copyfile(run.local("model.keras"), goal)
     else:
         goal = folder / "model.tflite"
-        goal.write_bytes(tflite(run.local("model.keras")))
+        goal.write_bytes(run.local("model.tflite").read_bytes() if kept else tflite(run.local("model.keras")))
     return [goal, labels]
 
 
@@ -103,12 +106,15 @@ def tflite(path: Path) -> bytes:
     import keras
     import numpy as np
     import tensorflow as tf
+    from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
     model = keras.models.load_model(path, compile=False)
     size = int(model.input_shape[1])
     function = tf.function(lambda image: model(image, training=False))
     concrete = function.get_concrete_function(tf.TensorSpec((1, size, size, 3), tf.float32, name="image"))
-    data = tf.lite.TFLiteConverter.from_concrete_functions([concrete], model).convert()
+    # frozen first: of a model inside a model the converter leaves variables behind, which nothing ever fills
+    frozen = convert_variables_to_constants_v2(concrete)
+    data = tf.lite.TFLiteConverter.from_concrete_functions([frozen]).convert()
     pixels = np.random.default_rng(0).uniform(0, 255, (1, size, size, 3)).astype(np.float32)
     apart = np.abs(run_tflite(data, pixels) - np.asarray(model.predict_on_batch(pixels))).max()
     if not apart < 1e-4:
@@ -120,7 +126,9 @@ def run_tflite(data: bytes, pixels):
     """Probabilities of one image, float32 (1, size, size, 3), by the TFLite interpreter."""
     import tensorflow as tf
 
-    interpreter = tf.lite.Interpreter(model_content=data)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # that the interpreter will move to another package
+        interpreter = tf.lite.Interpreter(model_content=data)
     interpreter.allocate_tensors()
     interpreter.set_tensor(interpreter.get_input_details()[0]["index"], pixels)
     interpreter.invoke()
