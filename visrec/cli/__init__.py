@@ -15,7 +15,7 @@ from visrec import __version__
 from visrec.cli.output import print_json
 from visrec.errors import VisrecError
 
-PARTS = ("data", "runs", "audit", "explain", "app")
+PARTS = ("data", "runs", "models", "audit", "explain", "app")
 
 
 class Parser(argparse.ArgumentParser):

@@ -91,14 +91,14 @@ def _config(args):
     from visrec.config import TrainConfig
 
     return TrainConfig(
-        bucket=args.bucket, target=args.target, by=_names(args.by), image_size=args.image_size, alpha=args.alpha,
+        bucket=args.bucket, target=args.target, by=names(args.by), image_size=args.image_size, alpha=args.alpha,
         weights=args.weights, allow_random=args.allow_random_weights, epochs=args.epochs,
         fine_tune_epochs=args.fine_tune_epochs, batch_size=args.batch_size, limit=args.limit, seed=args.seed,
         preset=args.preset, sample_weights=args.sample_weights,
     )  # fmt: skip
 
 
-def _names(text: str | None) -> tuple[str, ...] | None:
+def names(text: str | None) -> tuple[str, ...] | None:
     """The parts between commas; None where nothing was said."""
     return None if text is None else tuple(name.strip() for name in text.split(",") if name.strip())
 
@@ -257,7 +257,7 @@ def compare_runs(args, settings) -> dict:
     runs = open_runs(settings)
     a, b = runs.open(args.run), runs.open(args.other)
     found = compare.compare_runs(
-        a, b, by=_names(args.by), split=args.split, min_count=args.min_count, seed=args.seed
+        a, b, by=names(args.by), split=args.split, min_count=args.min_count, seed=args.seed
     )  # fmt: skip
     return compare.document(a, b, found)
 

@@ -24,7 +24,7 @@ class Predictor:
     ----------
     labels : the classes, in the order of the probabilities
     image_size : side in pixels of the images it takes
-    engine : ``openvino`` or ``tensorflow``
+    engine : ``openvino``, ``tensorflow`` or ``tflite``
     """
 
     def __init__(self, engine, labels: list[str]):
@@ -68,6 +68,11 @@ def load_predictor(source: "Run | Path | str", *, device_busy: bool = False, cac
     """
     from visrec.model import engine as engines
 
+    if isinstance(source, Run) and (kept := source.record.get("tflite")):
+        from visrec.model.tflite import TfliteEngine
+
+        engine = TfliteEngine(source.local("model.tflite"), scale=kept["scale"], logits=kept["logits"])
+        return Predictor(engine, source.labels())
     path, labels = _source(source)
     if engines.choose(device_busy=device_busy) == engines.OPENVINO:
         return Predictor(engines.OpenVinoEngine(_converted(path, cache)), labels)

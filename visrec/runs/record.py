@@ -97,6 +97,11 @@ class Run:
 
         if not self.has("predictions.parquet"):
             state = self.status().state
+            if state == "done" and self.record.get("kind") == "imported-model":
+                raise NotFoundError(
+                    f"Run '{self.id}' is a model that was imported without a bucket, so it has no predictions. "
+                    "Import it again with --bucket BUCKET to audit it."
+                )
             raise NotFoundError(
                 f"Run '{self.id}' has no predictions yet (it is {state}); they are written near its end."
             )

@@ -23,6 +23,9 @@ SETTING_WORDS = {
     "limit": "at most (training images)",
     "seed": "seed",
     "sample_weights": "what counts more",
+    "model": "model file",
+    "scale": "pixels it takes",
+    "logits": "outputs are logits",
 }
 KINDS = {"trained": "trained here", "imported-table": "table of predictions", "imported-model": "model brought along"}
 
