@@ -220,3 +220,10 @@ def test_sentence_names_the_better_one_or_says_it_cannot(b, expected):
 
     assert expected in said
     assert "points (-" not in said.partition(":")[0]
+
+
+def test_sentence_without_a_group_large_enough_says_so():
+    """Nothing tested is not the same as nothing found."""
+    found = paired.compare(table([1] * 40, g=["s"] * 20 + ["t"] * 20), table([1] * 40), ["g"])
+
+    assert "no group has 30 images in common" in paired.sentence(found)

@@ -226,6 +226,14 @@ def test_without_a_bucket_the_run_says_why_it_has_no_predictions(files, tiny_set
     assert "--bucket" in capsys.readouterr().err
 
 
+def test_a_scale_that_starts_with_a_minus_is_a_value():
+    """As the help writes it, with a blank or with an equals sign."""
+    for words in (["--scale", "-1..1"], ["--scale=-1..1"]):
+        args = cli.build_parser().parse_args(["import-model", "m.keras", "--labels", "a,b", *words])
+
+        assert "-1..1" == args.scale
+
+
 @pytest.mark.parametrize(("shape", "hint"), [((1, 3, 8, 8), "channels first"), ((1, 8, 9, 3), "side"), ((1, 9), "RGB")])
 def test_inputs_that_are_no_square_rgb_image_are_refused(shape, hint):
     """With what came."""

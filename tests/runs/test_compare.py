@@ -57,7 +57,7 @@ def test_people_get_the_sentence_and_a_table(places, capsys):
     assert "Left out: 50 in the second table alone" in shown
 
 
-def test_small_groups_are_null_in_json_and_blank_for_people(places, capsys):
+def test_small_groups_are_null_in_json_and_counted_for_people(places, capsys):
     """No p where no test was made."""
     finished(places, "old", 0.7), finished(places, "new", 0.9)
     options = ["compare", "old", "new", "--min-count", "300"]
@@ -66,7 +66,7 @@ def test_small_groups_are_null_in_json_and_blank_for_people(places, capsys):
 
     assert [None] == [c["p_holm"] for c in found["cells"] if c["race"] == "y"]
     assert cli.run(options) == 0
-    assert "too few images" in capsys.readouterr().out
+    assert "Too few images (under 300) in 1 more groups" in capsys.readouterr().out
 
 
 def test_runs_of_the_same_name_are_told_apart_by_their_ids(places, capsys):

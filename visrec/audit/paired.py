@@ -274,7 +274,9 @@ def _cells_said(found: Paired, a: str, b: str) -> str:
     known = found.cells[found.cells["verdict"] == SUPPORTED]
     if known.empty:
         tested = int(found.cells["p"].notna().sum())
-        return f"in none of {tested} groups with enough images is a difference supported"
+        if not tested:
+            return f"no group has {found.min_count} images in common, so none was tested"
+        return f"in none of the {tested} groups tested is a difference supported"
     parts = []
     for word, rows in (("better", known[known["difference"] > 0]), ("worse", known[known["difference"] < 0])):
         if len(rows):

@@ -3,11 +3,15 @@
 
 def register(commands) -> None:
     """Add the command."""
+    import re
+
     from visrec.cli.runs import show_trained
 
     text = "make a run of a model of your own, without training"
     command = commands.add_parser("import-model", help=text, description=text[0].upper() + text[1:] + ".")
     command.set_defaults(call=import_model, show=show_trained)
+    # a value, not an option: argparse takes what starts with a minus and is no plain number for an option
+    command._negative_number_matcher = re.compile(r"^-1\.\.1$")
     add = command.add_argument
     add("file", metavar="FILE", help=".keras, .h5 or .tflite file, or a SavedModel folder")
     add("--labels", required=True, metavar="A,B[,...]",
@@ -16,7 +20,7 @@ def register(commands) -> None:
     add("--target", help="column of the bucket that it predicts (default: the bucket's own)")
     add("--by", help="attributes to watch, separated by commas")
     add("--scale", default="0..255", metavar="RANGE",
-        help="pixel range it was trained on: 0..255 (default), 0..1 or -1..1 (write --scale=-1..1)")  # fmt: skip
+        help="pixel range it was trained on: 0..255 (default), 0..1 or -1..1")  # fmt: skip
     add("--size", type=int, metavar="N", help="side of its images in pixels, where the file leaves it open")
     add("--logits", action="store_true", help="its outputs are logits: no softmax or sigmoid at the end")
     add("--name", help="what to call the run")

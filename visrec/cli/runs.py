@@ -333,9 +333,12 @@ def show_comparison(result: dict) -> None:
     print("Differences in points, second minus first, with 95 % intervals:")
     attributes = list(dict.fromkeys(k for row in result["cells"] for k in row if k not in result["overall"]))
     rows = [["all", *_figures(result["overall"])]]
-    for row in result["cells"]:
+    enough = [row for row in result["cells"] if row["n"] >= result["min_count"]]
+    for row in enough:
         rows.append([" · ".join(str(row[k]) for k in attributes if k in row), *_figures(row)])
     print(columns(rows, ["group", "n", "first", "second", "difference", "low", "high", "p (Holm)", "verdict"]))
+    if small := len(result["cells"]) - len(enough):
+        print(f"Too few images (under {result['min_count']}) in {small} more groups; --json has their figures.")
     for item in result["skipped"]:
         print(f"Left out: {item['count']:,} {item['reason']} ({', '.join(item['examples'])}).")
     for key, (first, second) in result["settings"].items():

@@ -247,5 +247,5 @@ def check_model(run) -> None:
     """Raise a sentence when the run has no model to ask."""
     if run.record.get("kind") == "imported-table":
         raise InputError("This run is a table of predictions; it has no model to ask. Choose a trained run.")
-    if not run.has("model.keras"):
+    if not (run.has("model.keras") or run.has("model.tflite")):
         raise NotFoundError(f"This run has no model (it is {run.status().state}). Choose a run that has finished.")
