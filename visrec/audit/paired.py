@@ -280,7 +280,7 @@ def _cells_said(found: Paired, a: str, b: str) -> str:
     parts = []
     for word, rows in (("better", known[known["difference"] > 0]), ("worse", known[known["difference"] < 0])):
         if len(rows):
-            rows = rows.sort_values("difference", key=abs, ascending=False, kind="stable")
+            rows = rows.sort_values("p", kind="stable")  # the surest first: the largest are mostly the smallest cells
             listed = [f"{c} ({100 * d:+.1f})" for c, d in zip(rows["cell"], rows["difference"], strict=True)]
             more = f" and {len(listed) - 5} more" if len(listed) > 5 else ""
             parts.append(f"{b} is {word} for {', '.join(listed[:5])}{more}: supported")
