@@ -227,3 +227,13 @@ def test_sentence_without_a_group_large_enough_says_so():
     found = paired.compare(table([1] * 40, g=["s"] * 20 + ["t"] * 20), table([1] * 40), ["g"])
 
     assert "no group has 30 images in common" in paired.sentence(found)
+
+
+def test_groups_are_told_from_the_side_of_the_better_one():
+    """'Old is better overall; new is worse for x' makes a reader turn every sign around."""
+    a, b = two_models()
+    said = paired.sentence(paired.compare(b, a, ["race"]), "new", "old")
+
+    assert said.startswith("new is better overall")
+    assert "new is better for x (+" in said
+    assert "new is worse for y (-" in said

@@ -257,20 +257,23 @@ def sentence(found: Paired, a: str = "A", b: str = "B") -> str:
     a, b : what the two models are called
     """
     row = found.overall
-    span = f"{100 * row['low']:+.1f} to {100 * row['high']:+.1f}"
+    better, other, sign = (a, b, -1) if row["verdict"] == SUPPORTED and row["difference"] < 0 else (b, a, 1)
+    low, high = sorted((100 * sign * row["low"], 100 * sign * row["high"]))
     if row["verdict"] == SUPPORTED:
-        better, sign = (b, 1) if row["difference"] > 0 else (a, -1)
-        ends = sorted((100 * sign * row["low"], 100 * sign * row["high"]))
-        points = f"{100 * abs(row['difference']):.1f} points ({ends[0]:.1f} to {ends[1]:.1f})"
+        points = f"{100 * abs(row['difference']):.1f} points ({low:.1f} to {high:.1f})"
         first = f"{better} is better overall by {points}: supported"
     elif row["n"] < found.min_count:
-        first = f"{b} against {a}: {row['n']} images in common are too few images to tell them apart"
+        first = f"{better} against {other}: {row['n']} images in common are too few images to tell them apart"
     else:
-        first = f"{b} against {a} overall: {100 * row['difference']:+.1f} points ({span}): cannot tell"
-    return f"{first}; {_cells_said(found, a, b)}." if len(found.cells) else f"{first}."
+        first = (
+            f"{better} against {other} overall: {100 * row['difference']:+.1f} points "
+            f"({low:+.1f} to {high:+.1f}): cannot tell"
+        )
+    return f"{first}; {_cells_said(found, better, sign)}." if len(found.cells) else f"{first}."
 
 
-def _cells_said(found: Paired, a: str, b: str) -> str:
+def _cells_said(found: Paired, subject: str, sign: int) -> str:
+    """The cells in which the subject (the second model where ``sign`` is 1, else the first) is better or worse."""
     known = found.cells[found.cells["verdict"] == SUPPORTED]
     if known.empty:
         tested = int(found.cells["p"].notna().sum())
@@ -278,12 +281,13 @@ def _cells_said(found: Paired, a: str, b: str) -> str:
             return f"no group has {found.min_count} images in common, so none was tested"
         return f"in none of the {tested} groups tested is a difference supported"
     parts = []
-    for word, rows in (("better", known[known["difference"] > 0]), ("worse", known[known["difference"] < 0])):
+    gain = sign * known["difference"]
+    for word, rows in (("better", known[gain > 0]), ("worse", known[gain < 0])):
         if len(rows):
             rows = rows.sort_values("p", kind="stable")  # the surest first: the largest are mostly the smallest cells
-            listed = [f"{c} ({100 * d:+.1f})" for c, d in zip(rows["cell"], rows["difference"], strict=True)]
+            listed = [f"{c} ({100 * sign * d:+.1f})" for c, d in zip(rows["cell"], rows["difference"], strict=True)]
             more = f" and {len(listed) - 5} more" if len(listed) > 5 else ""
-            parts.append(f"{b} is {word} for {', '.join(listed[:5])}{more}: supported")
+            parts.append(f"{subject} is {word} for {', '.join(listed[:5])}{more}: supported")
     return "; ".join(parts)
 
 

@@ -54,7 +54,8 @@ def _choose(usable: list) -> tuple:
             by_id[column.selectbox(label, list(by_id), at, format_func=names.get, key=f"paired_{label}")]
             for column, label, at in zip(columns, ("Compare", "with"), (0, len(usable) - 1), strict=False)
         )
-    by = columns[2].multiselect("Groups by", attributes, default=watched, key="paired_by") if attributes else []
+    last = columns[2] if len(usable) > 2 else columns[0]
+    by = last.multiselect("Groups by", attributes, default=watched, key="paired_by") if attributes else []
     return first, second, tuple(by)
 
 
