@@ -166,6 +166,19 @@ class Visitor:
         """Press the button of that name."""
         self.page.get_by_role("button", name=name, exact=True).click()
 
+    def choose(self, field: str, value: str) -> None:
+        """Choose a value in a list of the sidebar; a page that is drawn anew closes its lists, so opened again."""
+        place = self.page.get_by_test_id("stSidebar").get_by_test_id("stMultiSelect").filter(has_text=field)
+        option = self.page.get_by_role("option", name=value, exact=True)
+        for _ in range(6):
+            place.locator("input").click()
+            try:
+                option.click(timeout=5_000)
+                return
+            except Exception:
+                self.page.keyboard.press("Escape")
+        raise AssertionError(f"the list {field} does not offer {value}: {place.inner_text()}")
+
     def close(self) -> None:
         """Close the window."""
         self.page.context.close()

@@ -119,9 +119,7 @@ def test_6_a_slice_is_in_the_url_and_on_the_next_page(visit, finished):
     """Chosen in the sidebar, kept by the address, kept by the navigation."""
     visitor = visit()
     visitor.open(f"overview?run={finished.id}")
-    field = visitor.page.get_by_test_id("stSidebar").get_by_test_id("stMultiSelect").first
-    field.click()
-    visitor.page.get_by_role("option", name="White").click()
+    visitor.choose("Race", "White")
     visitor.page.wait_for_url("**where_race=White**")
     visitor.settle()
     assert "race White" in visitor.text()
@@ -170,6 +168,7 @@ def test_7_an_uploaded_image_is_explained(visit, finished, places):
         ("notes.jpg", "image/jpeg", b"these are my notes\n" * 40, "is a text file"),
         ("huge.png", "image/png", bytes(30_000_000), "20"),
     ],
+    ids=["text", "30 MB"],
 )
 def test_8_a_bad_upload_is_a_sentence(visit, finished, name, kind, data, says):
     """A text file and 30 MB: what came, what was expected; the page stays usable."""

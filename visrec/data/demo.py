@@ -67,7 +67,7 @@ FACES_TOML = """\
 [train]
 target = "expression"
 by = ["race", "age"]
-image_size = 96
+image_size = 80
 alpha = 0.35
 weights = "none"
 epochs = 0
