@@ -6,7 +6,6 @@ which a few hundred steps of fine-tuning leave the moving averages behind; both 
 """
 
 import contextlib
-import os
 import re
 import socket
 import sys
@@ -220,7 +219,7 @@ def _file_weights(path: Path) -> Weights:
 
 def _imagenet_file(alpha: float, size: int, keras_home: Path | None) -> Path:
     """A kept file first (best the one of this size), else a download."""
-    home = keras_home or Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras")
+    home = keras_home or Path.home() / ".keras"
     nearest_first = sorted(SIZES, key=lambda s: (abs(s - size), -s))
     for side in nearest_first:
         if (path := home / "models" / _file_name(alpha, side)).is_file():
