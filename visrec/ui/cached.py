@@ -112,6 +112,16 @@ def _predictions(url: str, run_id: str) -> pd.DataFrame:
     return run(run_id).predictions()
 
 
+def values(run_id: str, column: str) -> list[str]:
+    """The values of one column of a run's predictions, each once, in order of appearance; the sidebar lists them."""
+    return list(_values(settings().runs, run_id, column))
+
+
+@st.cache_resource(max_entries=64, show_spinner=False)
+def _values(url: str, run_id: str, column: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(str(v) for v in _predictions(url, run_id)[column].dropna().unique()))
+
+
 def buckets() -> list:
     """Every bucket that the settings reach; read at most every ten seconds."""
     return _reached()[0]

@@ -163,7 +163,7 @@ def _slicers() -> None:
     if len(names) > 1:
         st.selectbox("Split", names, key=state.SPLIT, bind="query-params", help=wording.SPLIT_HELP)
     for attribute in state.attributes_of(row, everything):
-        values = widgets.ordered(everything[attribute].dropna().astype(str).unique())
+        values = widgets.ordered(cached.values(row.id, attribute))
         st.multiselect(
             wording.nice(attribute),
             values,

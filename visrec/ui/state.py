@@ -112,7 +112,7 @@ def splits(predictions: pd.DataFrame) -> list[str]:
     """
     if "split" not in predictions:
         return []
-    there = set(predictions["split"].dropna().astype(str)) - {""}
+    there = {str(name) for name in predictions["split"].dropna().unique()} - {""}
     known = [name for name in ("test", "val", "tune", "train") if name in there]
     return known + sorted(there - set(known))
 
