@@ -27,6 +27,8 @@ def main() -> None:
     parser.add_argument("--images", dest="count", type=int, default=30)
     parser.add_argument("--twins", type=int, default=4, help="randomised twins of each kind")
     parser.add_argument("--first-twin", type=int, default=0, help="seed of the first twin, to add to an earlier study")
+    parser.add_argument("--kinds", nargs="+", help="randomise in these ways only; default all of them")
+    parser.add_argument("--first-image", type=int, default=0, help="leave out so many of the drawn images")
     parser.add_argument("--samples", type=int, default=1000)
     parser.add_argument("-o", "--output", type=Path, default=Path("study.csv"))
     parser.add_argument("--read", nargs="+", type=Path)
@@ -45,13 +47,13 @@ def study(args) -> None:
     from visrec.model.predict import load_keras
 
     model = load_keras(args.model)
-    images = read_images(args.images, args.count, int(model.input_shape[1]))
+    images = read_images(args.images, args.count, int(model.input_shape[1]), args.first_image)
     with args.output.open("w", newline="") as file, tempfile.TemporaryDirectory() as scratch:
         rows = csv.DictWriter(file, ["model", "kind", "twin", "image", "top_probability", *MEASURES])
         rows.writeheader()
         seeds = range(args.first_twin, args.first_twin + args.twins)
         trained = [] if args.first_twin else [("trained", 0)]
-        variants = [*trained, *((kind, seed) for seed in seeds for kind in KINDS)]
+        variants = [*trained, *((kind, seed) for seed in seeds for kind in args.kinds or KINDS)]
         for kind, seed in variants:
             asked = model if kind == "trained" else randomised(model, kind, seed, np.stack(list(images.values())))
             predict = engine.for_model(asked, Path(scratch) / f"{kind}-{seed}.xml")
@@ -72,12 +74,12 @@ def one(image: np.ndarray, predict, samples: int) -> dict:
     return {m: getattr(badge, m) for m in MEASURES} | {"top_probability": explained.prediction.max()}
 
 
-def read_images(folder: Path, count: int, size: int) -> dict[str, np.ndarray]:
-    """A seeded sample of the images in a folder, by name."""
+def read_images(folder: Path, count: int, size: int, first: int = 0) -> dict[str, np.ndarray]:
+    """A seeded sample of the images in a folder, by name, leaving out the ``first`` of it."""
     from visrec.data.images import decode, is_image_name
 
     files = sorted(p for p in folder.rglob("*") if is_image_name(p.name))
-    chosen = np.random.default_rng(0).choice(len(files), min(count, len(files)), replace=False)
+    chosen = np.random.default_rng(0).permutation(len(files))[first : first + count]
     return {files[i].name: decode(files[i].read_bytes(), size) for i in sorted(chosen)}
 
 

@@ -98,8 +98,8 @@ def fine_tune(
     RunError
         When the loss is no number.
     """
-    feed = _feed(data, recipe, batch_size, seed)
-    compile_model(model, recipe, steps=len(feed) * epochs)
+    fed = feed(data, recipe, batch_size, seed)
+    compile_model(model, recipe, steps=len(fed) * epochs)
     notes = checkpoint.load(run, checkpoint.LAST, model, model.optimizer)
     if notes is None:
         # the network as it comes is the first candidate: fine-tuning a few images may well make it worse
@@ -113,8 +113,8 @@ def fine_tune(
         if _enough(notes, recipe):
             reporter.log(f"No better tune loss for {recipe.patience} epochs: enough.")
             break
-        feed.epoch = epoch
-        fitted = _one_epoch(model, feed, epoch, epochs, reporter)
+        fed.epoch = epoch
+        fitted = _one_epoch(model, fed, epoch, epochs, reporter)
         judged = judge(model, data, watch, reporter.check)
         _check_number(fitted["loss"], judged["tune_loss"], epoch)
         if notes["best"] is None or judged["tune_loss"] < notes["best"]:
@@ -160,7 +160,7 @@ def judge(model: "keras.Model", data: Data, watch: Watch, check: Callable[[], No
     return {"tune_loss": loss, "row": row, "worst": watch.worst(correct)}
 
 
-def _feed(data: Data, recipe: Recipe, batch_size: int, seed: int):
+def feed(data: Data, recipe: Recipe, batch_size: int, seed: int):
     """The batches as Keras takes them: whole ones only, in an order that follows from (seed, epoch)."""
     import keras
     import numpy as np
@@ -183,10 +183,10 @@ def _feed(data: Data, recipe: Recipe, batch_size: int, seed: int):
     return Feed(workers=1, use_multiprocessing=False, max_queue_size=4)
 
 
-def _one_epoch(model: "keras.Model", feed, epoch: int, epochs: int, reporter: Reporter) -> dict[str, float]:
+def _one_epoch(model: "keras.Model", fed, epoch: int, epochs: int, reporter: Reporter) -> dict[str, float]:
     import keras
 
-    steps = len(feed)
+    steps = len(fed)
 
     class Step(keras.callbacks.Callback):
         def on_train_batch_end(self, batch, logs=None):
@@ -195,7 +195,7 @@ def _one_epoch(model: "keras.Model", feed, epoch: int, epochs: int, reporter: Re
             text = f"Epoch {epoch + 1} of {epochs}, step {batch + 1} of {steps}"
             reporter.advance(epoch * steps + batch + 1, epochs * steps, text)
 
-    result = model.fit(feed, epochs=1, shuffle=False, verbose=0, callbacks=[Step()])
+    result = model.fit(fed, epochs=1, shuffle=False, verbose=0, callbacks=[Step()])
     return {"loss": float(result.history["loss"][0]), "accuracy": float(result.history["accuracy"][0])}
 
 
