@@ -45,3 +45,19 @@ def test_an_endpoint_without_a_scheme_is_refused_with_advice():
     """Forgetting https:// is the commonest slip."""
     with pytest.raises(InputError, match="starts with https://"):
         Settings.load({"ENDPOINT_URL": "s3.example.org"}, None)
+
+
+def test_one_device_has_one_queue_whatever_the_cache_is():
+    """Two dashboards with caches of their own must not train at once on the same two cores; a GPU is another device."""
+    one, other = (Settings.load({"VISREC_CACHE": name}, None).queue for name in ("a", "b"))
+
+    assert one == other
+    assert Path("q") == Settings.load({"VISREC_QUEUE": "q"}, None).queue
+
+
+def test_more_trainings_at_once_must_be_asked_for_with_a_number():
+    """One is the rule; a machine with many cores may have more."""
+    assert 1 == Settings.load({}, None).slots
+    assert 3 == Settings.load({"VISREC_SLOTS": "3"}, None).slots
+    with pytest.raises(InputError, match="VISREC_SLOTS is 'many'"):
+        Settings.load({"VISREC_SLOTS": "many"}, None)

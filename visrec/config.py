@@ -5,6 +5,7 @@ every ``repr``, so that a settings object can be logged.
 """
 
 import os
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -43,6 +44,8 @@ class Settings:
     cache : folder for prepared data sets and decisions
     s3 : credentials and endpoint of remote storage
     keras_home : folder with Keras' downloaded weights, or None for Keras' own default
+    queue : folder with the tickets of those that want this machine's device; None = ``queue`` in the cache
+    slots : trainings that may have the device at once
     """
 
     buckets: tuple[Path, ...] = (Path("buckets"),)
@@ -50,6 +53,8 @@ class Settings:
     cache: Path = Path("cache")
     s3: S3Settings = S3Settings()
     keras_home: Path | None = None
+    queue: Path | None = None
+    slots: int = 1
 
     @classmethod
     def load(cls, environ: Mapping[str, str] | None = None, dotenv: Path | None = Path(".env")) -> "Settings":
@@ -66,6 +71,8 @@ class Settings:
             runs=(get("VISREC_RUNS") or "runs").rstrip("/"),
             cache=Path(get("VISREC_CACHE") or "cache"),
             keras_home=Path(home) if home else None,
+            queue=Path(get("VISREC_QUEUE") or _device_queue(get("CUDA_VISIBLE_DEVICES"))),
+            slots=_checked_slots(get("VISREC_SLOTS")),
             s3=S3Settings(
                 bucket=get("BUCKET"),
                 access_key_id=get("ACCESS_KEY_ID"),
@@ -76,6 +83,22 @@ class Settings:
                 addressing_style=_checked_style(get("S3_ADDRESSING_STYLE")),
             ),
         )
+
+
+def _device_queue(visible: str | None) -> str:
+    """Where everybody of this user queues for one device of this machine, whatever their cache is."""
+    cards = any(Path("/dev").glob("nvidia[0-9]*"))
+    device = f"gpu-{visible or 'all'}" if cards and visible != "-1" else "cpu"
+    place = Path("/tmp") if os.path.isdir("/tmp") else Path(tempfile.gettempdir())
+    return str(place / f"visrec-{os.getuid()}" / device.replace("/", "_"))
+
+
+def _checked_slots(text: str | None) -> int:
+    if text is None:
+        return 1
+    if text.isdigit() and 1 <= int(text) <= 64:
+        return int(text)
+    raise InputError(f"VISREC_SLOTS is '{text}'; expected how many trainings may run at once, 1 to 64.")
 
 
 def _checked_endpoint(url: str | None) -> str | None:

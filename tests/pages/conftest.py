@@ -21,7 +21,7 @@ AGES = ["3-9", "20-29", "more than 70"]
 @pytest.fixture
 def places(tmp_path, monkeypatch) -> Settings:
     """Buckets, runs and cache of this test alone."""
-    for name in ("buckets", "runs", "cache"):
+    for name in ("buckets", "runs", "cache", "queue"):
         (tmp_path / name).mkdir()
         monkeypatch.setenv(f"VISREC_{name.upper()}", str(tmp_path / name))
     for name in ("BUCKET", "ACCESS_KEY_ID", "SECRET_ACCESS_KEY", "ENDPOINT_URL"):

@@ -127,7 +127,7 @@ def train(
         with reporter, closing(Ticket(jobs.queue_folder(settings), run.id)) as ticket:
             if on_start:
                 on_start(reporter)
-            reporter.wait_for_turn(ticket.position)
+            reporter.wait_for_turn(lambda: ticket.position(settings.slots), slots=settings.slots)
             _train(planned or plan(config, settings), settings, run, reporter)
     except (Cancelled, KeyboardInterrupt):
         raise

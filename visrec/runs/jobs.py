@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from visrec.errors import InputError
@@ -69,6 +70,8 @@ def environment(settings: "Settings") -> dict[str, str]:
         "VISREC_BUCKETS": os.pathsep.join(str(p.absolute()) for p in settings.buckets),
         "VISREC_RUNS": settings.runs if "://" in settings.runs else os.path.abspath(settings.runs),
         "VISREC_CACHE": str(settings.cache.absolute()),
+        "VISREC_QUEUE": str(queue_folder(settings).absolute()),
+        "VISREC_SLOTS": str(settings.slots),
         "KERAS_HOME": str(settings.keras_home) if settings.keras_home else None,
         "BUCKET": s3.bucket,
         "ACCESS_KEY_ID": s3.access_key_id,
@@ -133,9 +136,19 @@ def prepare_resume(run: Run) -> None:
     run.write_status(Status("queued", heartbeat=now, started=now, message="Its process is starting again."))
 
 
-def queue_folder(settings: "Settings"):
-    """Where this machine's tickets lie (`visrec.runs.queue`)."""
-    return settings.cache / "queue"
+def queue_folder(settings: "Settings") -> Path:
+    """Where the tickets for this machine's device lie (`visrec.runs.queue`).
+
+    It is one folder per user and device, so that two dashboards with caches of their own do not train at once on the
+    same cores; a folder that another user made in its place is not trusted, and the cache serves instead.
+    """
+    folder = settings.queue or settings.cache / "queue"
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        mine = folder.stat().st_uid == os.getuid()
+    except OSError:
+        mine = False
+    return folder if mine else settings.cache / "queue"
 
 
 def training_ids(settings: "Settings") -> list[str]:

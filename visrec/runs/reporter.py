@@ -91,11 +91,12 @@ class Reporter:
             self.run.store.delete("cancel.json")
         return False
 
-    def wait_for_turn(self, position: Callable[[], int], poll: float = 0.5) -> None:
-        """Stay queued until ``position()`` is 0."""
+    def wait_for_turn(self, position: Callable[[], int], poll: float = 0.5, slots: int = 1) -> None:
+        """Stay queued until ``position()`` is 0; ``slots`` of them may train at a time."""
         while ahead := position():
             runs = "one run" if ahead == 1 else f"{ahead} runs"
-            self._change(position=ahead, message=f"Waits for {runs} before it; one trains at a time.")
+            rule = "one trains" if slots == 1 else f"{slots} train"
+            self._change(position=ahead, message=f"Waits for {runs} before it; {rule} at a time.")
             self._asked.wait(poll)
             self.check()
         self._change(position=0, state="running", message="Its turn.")
