@@ -1,13 +1,93 @@
 """The device: what a training or an explanation runs on, made ready once per process.
 
 Dashboard and training share one GPU, so every process lets its memory grow instead of taking all of it; XLA is never
-switched on for a CPU, where it is ten times slower on this network.
+switched on for a CPU, where it is ten times slower on this network. Which number format and how many GPUs a training
+takes is decided by `choose_compute`, from what the cards can do and never from a timing, and carried out by `placed`.
 """
 
+import contextlib
 import os
 import platform
 import sys
 import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+FLOAT32, FLOAT16, BFLOAT16 = "float32", "mixed_float16", "mixed_bfloat16"
+
+
+@dataclass(frozen=True)
+class Compute:
+    """How a network is trained: Keras' dtype policy, and the devices that share each batch (none = the default one)."""
+
+    policy: str = FLOAT32
+    devices: tuple[str, ...] = ()
+
+    @property
+    def plain(self) -> bool:
+        """Whether it is one device at float32, as on every CPU."""
+        return self.policy == FLOAT32 and len(self.devices) < 2
+
+
+def choose_compute(
+    capabilities: Sequence[tuple[int, int]], *, backend: str = "tensorflow", policy: str | None = None
+) -> Compute:
+    """The rule: all GPUs of the node together, in the half-width format that the weakest of them is fast at.
+
+    Parameters
+    ----------
+    capabilities : CUDA compute capability of each GPU; tensor cores come with 7.0, bfloat16 with 8.0
+    backend : Keras' backend; several GPUs need TensorFlow's ``MirroredStrategy``
+    policy : the format a resumed run began with, which it keeps
+
+    Examples
+    --------
+    >>> choose_compute([])
+    Compute(policy='float32', devices=())
+    >>> choose_compute([(9, 0), (9, 0)])
+    Compute(policy='mixed_bfloat16', devices=('GPU:0', 'GPU:1'))
+    >>> choose_compute([(7, 5)])
+    Compute(policy='mixed_float16', devices=('GPU:0',))
+    """
+    if not capabilities:
+        return Compute(policy or FLOAT32)
+    weakest = min(capabilities)
+    fast = BFLOAT16 if weakest >= (8, 0) else FLOAT16 if weakest >= (7, 0) else FLOAT32
+    count = len(capabilities) if backend == "tensorflow" else 1
+    return Compute(policy or fast, tuple(f"GPU:{i}" for i in range(count)))
+
+
+def compute(policy: str | None = None) -> Compute:
+    """What `choose_compute` says for this machine; ``policy`` is that of a run to go on with."""
+    from visrec.model.engine import gpus
+
+    if not gpus():
+        return choose_compute([], policy=policy)
+    import keras
+    import tensorflow as tf
+
+    cards = tf.config.list_physical_devices("GPU")
+    able = [tf.config.experimental.get_device_details(c).get("compute_capability", (0, 0)) for c in cards]
+    return choose_compute([tuple(a) for a in able], backend=keras.backend.backend(), policy=policy)
+
+
+@contextlib.contextmanager
+def placed(chosen: Compute) -> Iterator[None]:
+    """Models built, compiled and trained inside use this number format and share each batch among the devices."""
+    import keras
+
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(chosen.policy)
+    try:
+        if len(chosen.devices) < 2:
+            yield
+            return
+        import tensorflow as tf
+
+        with tf.distribute.MirroredStrategy(list(chosen.devices)).scope():
+            yield
+    finally:
+        keras.config.set_dtype_policy(before)
 
 
 def make_ready(*, cpu_only: bool = False) -> str:

@@ -150,7 +150,9 @@ def judge(model: "keras.Model", data: Data, watch: Watch, check: Callable[[], No
     chances = []
     for at in range(0, len(rows), 64):
         check()
-        chances.append(np.asarray(model.predict_on_batch(data.images[rows[at : at + 64]].astype(np.float32))))
+        pixels = data.images[rows[at : at + 64]].astype(np.float32)
+        answers = np.asarray(model.predict_on_batch(pixels))  # once from each replica when several GPUs share the work
+        chances.append(answers[: len(pixels)])
     chances = np.concatenate(chances).astype(np.float64)
     truth, weights = data.labels[rows], data.weights[rows]
     right = np.log(np.maximum(chances[np.arange(len(rows)), truth], 1e-12))

@@ -101,7 +101,7 @@ def prepare(planned: "Plan", settings: Settings, run: Run, reporter: Reporter) -
         data_decisions=dict(planned.decisions),
         repairs=[*planned.table.repairs, *notes],
         set_aside={str(k): int(v) for k, v in set_aside["status"].value_counts().items()},
-        lineage=lineage.describe(
+        lineage=run.record.get("lineage", {}) | lineage.describe(
             data=prepared.fingerprint, samples=samples, seed=config.seed, device=kind, engine=chosen_engine,
             cores=device.cores(),
         ),
@@ -166,10 +166,15 @@ def whole_network(work: Work, weights: Weights, run: Run, reporter: Reporter, *,
     recipe = tuning.Recipe() if weights.path else tuning.FROM_SCRATCH
     config = work.config
     reporter.stage("fine_tune", f"Training the whole network, {config.fine_tune_epochs} epochs.")
-    decisions["fine_tune"] = tuning.fine_tune(
-        model, work.data, epochs=config.fine_tune_epochs, batch_size=config.batch_size, seed=config.seed,
-        recipe=recipe, run=run, reporter=reporter, watch=_watch(work, run),
-    )  # fmt: skip
+    chosen = _compute_of(run)
+    with device.placed(chosen):
+        trained = model if chosen.plain else _copy(model, work, weights)
+        decisions["fine_tune"] = tuning.fine_tune(
+            trained, work.data, epochs=config.fine_tune_epochs, batch_size=config.batch_size, seed=config.seed,
+            recipe=recipe, run=run, reporter=reporter, watch=_watch(work, run),
+        )  # fmt: skip
+    if trained is not model:  # what is kept is float32 on one device, whatever it was trained on
+        model.set_weights(trained.get_weights())
     return Result(model, decisions)
 
 
@@ -189,6 +194,10 @@ def finish(work: Work, result: Result, run: Run, reporter: Reporter) -> None:
     metrics = judged(work, chances)
     reporter.stage("export", "Writing the model.")
     export.save(run, result.model, work.labels)
+    if not run.has("model/saved_model.pb"):
+        note = f"Keras ran on {engine.backend()}, which writes no SavedModel; `visrec export` makes one of model.keras."
+        run.update(export_note=note)
+        reporter.log(note)
     if work.engine == engine.OPENVINO:
         path = predict.engine_path(run.local("model.keras"), work.cache / "engines")
         predict.keep_converted(result.model, path, engine.convert)
@@ -320,6 +329,19 @@ def _engine_of(run: Run) -> str:
     """The engine this run began with, so that a resumed run ends as it would have; else by the rule."""
     kept = run.record.get("lineage", {}).get("engine")
     return kept or engine.choose()
+
+
+def _compute_of(run: Run) -> device.Compute:
+    """Number format and GPUs by the rule, the format as this run began; kept in its lineage."""
+    chosen = device.compute(run.record.get("lineage", {}).get("policy"))
+    run.update(lineage={**run.record.get("lineage", {}), "policy": chosen.policy, "gpus": len(chosen.devices)})
+    return chosen
+
+
+def _copy(model: "keras.Model", work: Work, weights: Weights) -> "keras.Model":
+    made = _model(work, weights, "deep")
+    made.set_weights(model.get_weights())
+    return made
 
 
 def _watch(work: Work, run: Run) -> Watch:
