@@ -7,6 +7,8 @@ neither converts nor imports TensorFlow.
 """
 
 import importlib.util
+import os
+import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -31,14 +33,25 @@ def gpus() -> list[str]:
     return [device.name for device in tf.config.list_physical_devices("GPU")]
 
 
+def backend() -> str:
+    """What Keras runs on, or will run on once it is loaded."""
+    if (keras := sys.modules.get("keras")) is not None:
+        return keras.backend.backend()
+    return os.environ.get("KERAS_BACKEND") or "tensorflow"
+
+
 def choose(*, gpu: bool | None = None, device_busy: bool = False) -> str:
-    """The rule: OpenVINO on a CPU where it is installed, else TensorFlow.
+    """The rule: OpenVINO on a CPU where it is installed, else Keras itself, named by what it runs on.
+
+    OpenVINO reads TensorFlow graphs only, so Keras on another backend answers for itself.
 
     Parameters
     ----------
     gpu : whether there is a GPU; None = look
     device_busy : the GPU belongs to a training now, so use the CPU
     """
+    if (other := backend()) != "tensorflow":
+        return other
     gpu = bool(gpus()) if gpu is None else gpu
     if gpu and not device_busy:
         return KERAS
@@ -154,9 +167,8 @@ class OpenVinoEngine:
 class KerasEngine:
     """The Keras model itself, in batches through one compiled function; never XLA."""
 
-    name = KERAS
-
     def __init__(self, model: "keras.Model"):
+        self.name = backend()
         self.image_size = int(model.input_shape[1])
         self.width = int(model.output_shape[-1])
         self.batch = KERAS_BATCH

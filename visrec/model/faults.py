@@ -4,6 +4,9 @@ import errno
 
 from visrec.errors import VisrecError
 
+OUT_OF_MEMORY = ("ResourceExhaustedError", "OOM when", "RESOURCE_EXHAUSTED", "Cannot allocate memory")
+"""How TensorFlow, JAX and the system say that there is no memory left."""
+
 
 def sentence(error: BaseException) -> str:
     """A sentence for a user.
@@ -15,7 +18,7 @@ def sentence(error: BaseException) -> str:
         return "The disk is full. Free some space (the cache and old runs are the large folders), then resume."
     if isinstance(error, VisrecError):
         return str(error)
-    if isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError" or "OOM when" in str(error):
+    if isinstance(error, MemoryError) or any(word in f"{type(error).__name__} {error}" for word in OUT_OF_MEMORY):
         return "Memory ran out. Choose a smaller batch size or image size in a new run, or resume on a larger machine."
     first = (str(error).strip().splitlines() or [""])[0][:300]
     return (

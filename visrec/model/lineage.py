@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from visrec import __version__
+from visrec.model.engine import backend
 from visrec.runs import process
 
 if TYPE_CHECKING:
     import pandas as pd
 
-PACKAGES = ("keras", "tensorflow", "openvino", "numpy", "pandas", "scipy", "Pillow")
+PACKAGES = ("keras", "tensorflow", "jax", "openvino", "numpy", "pandas", "scipy", "Pillow")
 
 
 def describe(*, data: str, samples: "pd.DataFrame", seed: int, device: str, engine: str, cores: int) -> dict[str, Any]:
@@ -28,6 +29,7 @@ def describe(*, data: str, samples: "pd.DataFrame", seed: int, device: str, engi
         "platform": platform.platform(),
         "device": device,
         "engine": engine,
+        "backend": backend(),
         "cores": cores,
     }
 
