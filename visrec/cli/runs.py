@@ -57,6 +57,7 @@ def _register_train(commands) -> None:
     add("--sample-weights", help="none, class, group or reweighing")
     add("--name", help="what to call the run")
     add("--detach", action="store_true", help="return at once, train in the background")
+    add("--dry-run", action="store_true", help="say what would be done and how long it would take, and do nothing")
     add("--run-id", help=argparse.SUPPRESS)
 
 
@@ -81,6 +82,9 @@ def train_run(args, settings) -> dict:
     if not args.bucket:
         raise InputError("train needs a bucket: its name, a path, or s3://bucket/prefix. `visrec buckets` lists them.")
     config = _config(args)
+    if args.dry_run:
+        args.show = show_plan
+        return _dry_run(config, settings)
     if args.detach:
         plan(config, settings)  # a wrong column is told now, not in a log
         return outcome(jobs.start(config, settings, name=args.name))
@@ -96,6 +100,32 @@ def _config(args):
         fine_tune_epochs=args.fine_tune_epochs, batch_size=args.batch_size, limit=args.limit, seed=args.seed,
         preset=args.preset, sample_weights=args.sample_weights,
     )  # fmt: skip
+
+
+def _dry_run(config, settings) -> dict:
+    """What a training would do: settings, images, warnings and seconds."""
+    from dataclasses import asdict
+
+    from visrec.model import estimate
+    from visrec.model.train import plan
+
+    planned = plan(config, settings)
+    counts = {str(k): int(v) for k, v in planned.samples["split"].value_counts().items()}
+    found = estimate.for_settings(planned.config, counts, settings)
+    return {
+        "settings": asdict(planned.config), "labels": planned.labels, "images": counts, "warnings": planned.warnings,
+        "seconds": found.stages, "total_seconds": round(found.seconds, 1), "basis": found.basis,
+    }  # fmt: skip
+
+
+def show_plan(result: dict) -> None:
+    """What would be done, for people."""
+    print("Settings: " + ", ".join(f"{k} {v}" for k, v in result["settings"].items() if v is not None))
+    print("Images: " + ", ".join(f"{n:,} {split}" for split, n in result["images"].items()))
+    for warning in result["warnings"]:
+        print(f"Warning: {warning}")
+    print(f"About {result['total_seconds'] / 60:.1f} minutes on this machine, by {result['basis']}: "
+          + ", ".join(f"{stage} {s:.0f} s" for stage, s in result["seconds"].items()))  # fmt: skip
 
 
 def names(text: str | None) -> tuple[str, ...] | None:

@@ -1,13 +1,13 @@
 """The form of a new run: what to predict, whom to watch, three plain presets, and the expert part folded away."""
 
 import dataclasses
-import os
 
 import streamlit as st
 
 from visrec.config import TrainConfig
 from visrec.errors import VisrecError
-from visrec.ui import buckets, frame, widgets, wording
+from visrec.model.estimate import estimate, speed, split_counts
+from visrec.ui import buckets, cached, frame, training, widgets, wording
 
 PRESETS = {
     "quick": ("Quick look", "Small images, no fine-tuning: whether it works at all."),
@@ -151,12 +151,12 @@ def _choice(column, label: str, options: list, default, key: str, words=str):
 
 def say_what_will_happen(config: TrainConfig, table) -> None:
     """One sentence with the settings that matter, the time it will take, and where the weights come from."""
-    images = min(len(table.samples), round((config.limit or 10**12) * 4 / 3))
+    images = sum(split_counts(table, config.limit).values())
     passes = f"{config.fine_tune_epochs} passes of fine-tuning" if config.fine_tune_epochs else "no fine-tuning"
     st.markdown(
-        f"{wording.count(images, 'image')} at {config.image_size} px, MobileNetV2 of width {config.alpha:g}, {passes}. "
-        f"**About {wording.duration(estimate(config, images))}** on this machine, roughly."
+        f"{wording.count(images, 'image')} at {config.image_size} px, MobileNetV2 of width {config.alpha:g}, {passes}."
     )
+    show_time(config, table)
     if config.weights == "none":
         st.caption(
             ":material/info: Starts from random weights, so nothing is downloaded; it learns only what these images "
@@ -173,28 +173,23 @@ def say_what_will_happen(config: TrainConfig, table) -> None:
         )
 
 
-def estimate(config: TrainConfig, images: int, cores: int | None = None) -> float:
-    """Seconds a training will take, roughly.
+@st.cache_data(ttl=60, max_entries=8, show_spinner="Measuring how fast this machine is")
+def _speed(runs: str, cache: str) -> tuple[dict[str, float], float]:
+    """What past runs here, or a probe of three seconds at most, say about this machine."""
+    return speed(cached.settings())
 
-    From speeds measured on two CPU cores with MobileNetV2 1.0 at 128 px: 118 images/s fine-tuned, 1,500 images/s
-    featurised, 1,500 images/s decoded; cost grows with the pixels and, less than in proportion, with the width.
 
-    >>> config = TrainConfig("b", image_size=128, alpha=1.0, epochs=1, fine_tune_epochs=1)
-    >>> round(estimate(config, 11_800, cores=2) / 60, 1)
-    2.2
-    """
-    cores = cores or os.cpu_count() or 2
-    scale = (config.image_size / 128) ** 2 * (0.45 + 0.55 * config.alpha) * 2 / min(cores, 16)
-    training = images * 0.8
-    fine_tune = (config.fine_tune_epochs or 0) * training / 118 * scale
-    return (
-        15
-        + images / 1500
-        + images / 1500 * scale
-        + (config.epochs or 0) * training / 60_000
-        + fine_tune * 1.15
-        + (images / 1500 * scale)
+def show_time(config: TrainConfig, table) -> None:
+    """The time it will take, with its stages and what the figure rests on."""
+    settings = cached.settings()
+    found = estimate(config, split_counts(table, config.limit), *_speed(settings.runs, str(settings.cache)))
+    parts = ", ".join(
+        f"{training.STAGES[stage].lower()} {wording.duration(seconds)}"
+        for stage, seconds in found.stages.items()
+        if seconds >= 1
     )
+    basis = {"past runs": "from what past runs took here", "a probe": "from a short probe of this machine"}
+    st.markdown(f"**About {wording.duration(found.seconds)}** on this machine, {basis[found.basis]}: {parts}.")
 
 
 def recent(rows: list) -> None:
