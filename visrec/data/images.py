@@ -17,6 +17,7 @@ EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff")
 FITS = ("stretch", "crop", "pad")
 MAGIC = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"RIFF", b"II*\0", b"MM\0*")
 WHITE = (255, 255, 255)
+ORIENTATION = 0x0112  # EXIF tag
 
 
 class BadImage(InputError):
@@ -103,6 +104,8 @@ def read_header(data: bytes) -> Image.Image:
 def upright(image: Image.Image) -> Image.Image:
     """Turned as its EXIF orientation says; a damaged EXIF block counts as none."""
     try:
+        if image.getexif().get(ORIENTATION, 1) == 1:  # Pillow would copy every pixel
+            return image
         return ImageOps.exif_transpose(image)
     except (OSError, SyntaxError, ValueError, TypeError, KeyError, IndexError, ZeroDivisionError):
         return image

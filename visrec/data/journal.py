@@ -8,8 +8,8 @@ later, several at once: a line that is missing only costs decoding that image ag
 import contextlib
 import json
 import os
+import threading
 import time
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,6 +18,7 @@ import pandas as pd
 
 FACTS = "facts.jsonl"
 FLUSH_SECONDS = 0.2  # work that a killed process may have done in vain
+WRITE_BACK_SECONDS = 0.5
 COLUMNS = {
     "file": "str",
     "etag": "str",
@@ -27,6 +28,27 @@ COLUMNS = {
     "height": "int64",
     "status": "str",
 }
+
+
+def checksum(pixels: np.ndarray) -> int:
+    """Sum of the pixels read as 8-byte words, modulo 2^64.
+
+    It tells pixels from the zeros that a row holds before it reached the disk, which is all that a power cut leaves,
+    at an eighth of the time of a CRC.
+
+    Parameters
+    ----------
+    pixels : uint8 array, contiguous
+
+    Examples
+    --------
+    >>> checksum(np.zeros((2, 2, 3), np.uint8)), checksum(np.ones((1, 3, 3), np.uint8)) == 0x0101010101010101 + 1
+    (0, True)
+    """
+    flat = pixels.reshape(-1)
+    words = len(flat) // 8 * 8
+    total = int(flat[:words].view(np.uint64).sum(dtype=np.uint64)) + int(flat[words:].sum(dtype=np.uint64))
+    return total % 2**64
 
 
 class Journal:
@@ -49,6 +71,9 @@ class Journal:
         self._facts = {fact["file"]: fact for fact in self._whole_facts(images)}
         self._out = open(folder / FACTS, "w", encoding="utf-8")  # noqa: SIM115 (closed by __exit__)
         self._flushed = 0.0
+        self._closing = threading.Event()
+        self._writer = threading.Thread(target=self._write_back, name="visrec-write-back", daemon=True)
+        self._writer.start()
         for fact in self._facts.values():
             self._write(fact)
 
@@ -56,6 +81,8 @@ class Journal:
         return self
 
     def __exit__(self, *_) -> None:
+        self._closing.set()
+        self._writer.join()
         self._out.close()
         os.close(self._pixels)
 
@@ -68,8 +95,9 @@ class Journal:
 
         Written rather than assigned to a memory map, whose page faults would hold up every other thread.
         """
-        data = memoryview(np.ascontiguousarray(pixels)).cast("B")
-        check, at = zlib.crc32(data), self._offset + self._rows[file] * len(data)
+        pixels = np.ascontiguousarray(pixels)
+        data = memoryview(pixels).cast("B")
+        check, at = checksum(pixels), self._offset + self._rows[file] * len(data)
         while data:
             written = os.pwrite(self._pixels, data, at)
             data, at = data[written:], at + written
@@ -78,7 +106,7 @@ class Journal:
     def note(self, file: str, etag: str, facts: dict, check: int | None) -> None:
         """Remember what is known of one image; ``check`` is what `put` gave, None for one that could not be decoded."""
         row = -1 if check is None else self._rows[file]
-        fact = {"file": file, "etag": etag, "row": row, **facts, "crc": check}
+        fact = {"file": file, "etag": etag, "row": row, **facts, "check": check}
         self._facts[file] = fact
         self._write(fact)
 
@@ -87,6 +115,12 @@ class Journal:
         os.fsync(self._pixels)
         facts = pd.DataFrame([self._facts[file] for file in self._rows], columns=list(COLUMNS))
         return facts.astype(COLUMNS)
+
+    def _write_back(self) -> None:
+        """Let the disk take pixels while others are decoded, so that little is left to wait for in `finish`."""
+        while not self._closing.wait(WRITE_BACK_SECONDS):
+            with contextlib.suppress(OSError):  # `finish` asks again, and speaks up
+                os.fdatasync(self._pixels)
 
     def _write(self, fact: dict) -> None:
         self._out.write(json.dumps(fact) + "\n")
@@ -116,5 +150,5 @@ class Journal:
             if row is None or fact["row"] not in (row, -1):
                 continue
             # images that failed are tried again: the store may have been the one to blame
-            if fact["row"] == row and zlib.crc32(np.ascontiguousarray(images[row])) == fact["crc"]:
+            if fact["row"] == row and checksum(images[row]) == fact["check"]:
                 yield fact

@@ -23,7 +23,7 @@ import pandas as pd
 from visrec.data.images import FITS, BadImage, load, read_header, to_square
 from visrec.data.journal import FACTS, Journal
 from visrec.data.processors import processors
-from visrec.errors import InputError, OutsideError, RunError
+from visrec.errors import InputError, OutsideError, RunError, VisrecError
 from visrec.storage.base import ObjectInfo, Store
 from visrec.storage.lock import file_lock
 from visrec.storage.parallel import results
@@ -31,7 +31,7 @@ from visrec.storage.parallel import results
 VERSION = 1  # of the decoder: raise it when the same bytes give other pixels
 UNREAD = "unread"  # the store failed to give it; worth another try, unlike an image that is broken
 SPARE_BYTES = 200_000_000
-BUNCH = 8
+BUNCH = 16
 STALE_SECONDS = 3 * 24 * 3600
 Progress = Callable[[int, int], None]
 Stop = Callable[[], bool]
@@ -192,14 +192,17 @@ def _decode_rest(journal, store, tags, recipe, progress, stop, threads) -> None:
     done = total - len(left)
     if progress:
         progress(done, total)
-    work = _decoder(journal, recipe["size"], recipe["fit"])
+    failures: list[OutsideError] = []
+    work = _decoder(journal, store, recipe["size"], recipe["fit"], failures)
     # several images a job: handing one over costs as much as decoding a small one
-    reads = _bunched(_fatal_checked(store.read_many(left, stop)), BUNCH)
+    reads = _bunched(_reads(store, left, stop), BUNCH)
     decoded = results(work, reads, threads=threads or processors(), stop=stop, wait=True)
     with contextlib.closing(decoded):  # no thread writes pixels once the journal is closed
         for _, outcome in decoded:
             if isinstance(outcome, Exception):
                 raise outcome
+            if len(failures) > 20 and len(failures) > done // 10:  # the store fails, not an object here and there
+                raise failures[-1]
             for file, check, facts in outcome:
                 journal.note(file, tags[file], facts, check)
                 done += 1
@@ -209,15 +212,11 @@ def _decode_rest(journal, store, tags, recipe, progress, stop, threads) -> None:
         raise RunError("Preparing the images was cancelled; what is done is kept for the next time.")
 
 
-def _fatal_checked(reads: Iterator[tuple[str, bytes | Exception]]) -> Iterator[tuple[str, bytes | Exception]]:
-    """Pass reads on; a store that fails altogether ends the work, a single bad object does not."""
-    failed = 0
-    for number, (file, data) in enumerate(reads, 1):
-        if isinstance(data, OutsideError):
-            failed += 1
-            if failed > 20 and failed > number // 10:
-                raise data
-        yield file, data
+def _reads(store: Store, files: list[str], stop) -> Iterator[tuple[str, bytes | Exception | None]]:
+    """The bytes of each file; None where they lie on this machine, so that whoever decodes them may read them too."""
+    if files and store.local_path(files[0]) is not None:
+        return ((file, None) for file in files)
+    return store.read_many(files, stop)
 
 
 def _bunched(items: Iterator[Item], count: int) -> Iterator[list[Item]]:
@@ -225,10 +224,22 @@ def _bunched(items: Iterator[Item], count: int) -> Iterator[list[Item]]:
         yield bunch
 
 
-def _decoder(journal: Journal, size: int, fit: str):
-    """A function, for any thread, from images as read to (file, checksum of the pixels put in place or None, facts)."""
+def _decoder(journal: Journal, store: Store, size: int, fit: str, failures: list[OutsideError]):
+    """A function, for any thread, from images as read to (file, checksum of the pixels put in place or None, facts).
 
-    def one(file: str, data: bytes | Exception) -> tuple[str, int | None, dict]:
+    Errors of the store itself are added to ``failures``.
+    """
+
+    def read(file: str) -> bytes | Exception:
+        try:
+            return store.read(file)
+        except VisrecError as error:
+            return error
+
+    def one(file: str, data: bytes | Exception | None) -> tuple[str, int | None, dict]:
+        data = read(file) if data is None else data
+        if isinstance(data, OutsideError):
+            failures.append(data)
         if isinstance(data, Exception):
             return file, None, _facts(None, 0, 0, "missing_file" if isinstance(data, InputError) else UNREAD)
         sha = hashlib.sha256(data).hexdigest()
