@@ -4,8 +4,6 @@
 BMP), ``pixels`` takes float32 RGB 0..255. Limit: TensorFlow does not turn an image by its EXIF orientation.
 """
 
-import contextlib
-import io
 import shutil
 import tempfile
 import warnings
@@ -56,20 +54,17 @@ def write_saved_model(model: "keras.Model", folder: Path, labels: Sequence[str])
 
     def from_bytes(image_bytes):
         images = tf.map_fn(pixels_of, image_bytes, fn_output_signature=tf.float32)
-        return answer(model(images, training=False))
+        return answer(forward(images))
 
-    archive = keras.export.ExportArchive()
-    archive.track(model)
-    archive.add_endpoint(
-        "serving_default", from_bytes, input_signature=[tf.TensorSpec([None], tf.string, name="image_bytes")]
-    )
-    archive.add_endpoint(
-        "pixels",
-        lambda image: answer(model(image, training=False)),
-        input_signature=[tf.TensorSpec([None, size, size, 3], tf.float32, name="image")],
-    )
-    with contextlib.redirect_stdout(io.StringIO()):  # Keras prints the signatures, and stdout belongs to the result
-        archive.write_out(str(folder), verbose=False)
+    pixels = tf.TensorSpec([None, size, size, 3], tf.float32, name="image")
+    # traced once for both signatures; Keras' own archive traces each six times and saves the layers as well
+    forward = tf.function(lambda image: model(image, training=False), autograph=False).get_concrete_function(pixels)
+    module = tf.Module()
+    module.variables_of_model = [variable.value for variable in model.variables]
+    module.from_bytes = tf.function(from_bytes, input_signature=[tf.TensorSpec([None], tf.string, name="image_bytes")])
+    module.from_pixels = tf.function(lambda image: answer(forward(image)), input_signature=[pixels])
+    signatures = {"serving_default": module.from_bytes, "pixels": module.from_pixels}
+    tf.saved_model.save(module, str(folder), signatures)
     (folder / LABELS).write_bytes(_lines(labels))
     return True
 
