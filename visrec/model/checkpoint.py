@@ -24,9 +24,9 @@ def save(run: Run, name: str, model: "keras.Model", optimizer=None, notes: dict[
     """Write a checkpoint of a run."""
     import numpy as np
 
-    arrays = {f"model/{i}": np.asarray(v.value) for i, v in enumerate(_variables(model))}
+    arrays = {f"model/{i}": v.numpy() for i, v in enumerate(_variables(model))}
     if optimizer is not None:
-        arrays |= {f"optimizer/{i}": np.asarray(v.value) for i, v in enumerate(optimizer.variables)}
+        arrays |= {f"optimizer/{i}": v.numpy() for i, v in enumerate(optimizer.variables)}
     arrays[_NOTES] = np.frombuffer(json.dumps(notes or {}).encode(), np.uint8)
     buffer = io.BytesIO()
     np.savez(buffer, **arrays)
