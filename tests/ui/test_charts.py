@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from visrec.ui import charts, charts_rates
+from visrec.ui import charts, charts_curves, charts_rates
 from visrec.ui import charts_confusion as matrices
 
 
@@ -245,3 +245,36 @@ def test_marks_stand_out_in_both_themes(colour, background):
     light, dark = sorted([luminance(colour), luminance(background)], reverse=True)
 
     assert (light + 0.05) / (dark + 0.05) >= 2.9
+
+
+def test_whole_figures_are_what_plotly_allows(cells):
+    """A sheet checks nothing while it is drawn; here Plotly checks every property of each kind of chart."""
+    import plotly.graph_objects as go
+
+    gaps = pd.DataFrame(
+        {
+            "name": ["a", "b", "c"], "value": [0.2, np.nan, 0.1], "low": [0.1, np.nan, 0.0], "high": [0.3, np.nan, 0.2],
+            "null_low": [0.0, np.nan, 0.0], "null_high": [0.1, np.nan, 0.3], "ideal": [0.0, 0.0, 0.0],
+            "verdict": ["supported", "too few images", "cannot tell"],
+        }
+    )  # fmt: skip
+    counts = np.array([[[9, 1], [2, 8]], [[1, 0], [0, 0]]])
+    drawn = matrices.Matrices(("no", "yes"), (("a",), ("b",)), counts, counts.sum(axis=0), 5)
+    curve = pd.DataFrame({"threshold": [np.inf, 0.5, 0.0], "fpr": [0.0, 0.2, 1.0], "tpr": [0.0, 0.9, 1.0]})
+    bins = pd.DataFrame({"score": [0.2], "observed": [0.3], "low": [0.1], "high": [0.5], "n": [40]})
+    figures = [
+        charts_rates.cell_dots(cells, overall=0.9),
+        charts_rates.gap_rows(gaps),
+        charts_rates.heat_table(pd.DataFrame({"tpr": [0.5, np.nan]}, index=["a", "b"])),
+        *(matrices.small_multiples(drawn, show, selected=(0, 1, 0)) for show in matrices.SHOWS),
+        matrices.overall_matrix(drawn, selected=(-1, 0, 0)),
+        charts_curves.roc_curves({"a": curve}, threshold=0.5),
+        charts_curves.calibration_curves({"a": bins}),
+        charts_curves.sweep_lines(pd.DataFrame({"threshold": [0.5], "gap": [np.nan], "accuracy": [0.9]})),
+    ]
+
+    for figure in figures:
+        inked = charts.in_ink(figure, "#1D2A2F")
+
+        assert len(figure.data) == len(go.Figure(inked.to_dict()).data)
+        assert "#1D2A2F" == inked.layout.xaxis.tickfont.color

@@ -184,7 +184,7 @@ def small_multiples(
     corners = [(column * pitch_x, top + line * pitch_y) for line, column in grid.places]
     height = grid.lines * pitch_y
     head = 22 if grid.heads else 0
-    figure = charts.blank(int(height * pixels) + head + 12, margin={"l": 4, "r": 4, "t": head + 4, "b": 4})
+    figure = charts.Sheet(int(height * pixels) + head + 12, margin={"l": 4, "r": 4, "t": head + 4, "b": 4})
     _heat(figure, matrices, show, grid, (pitch_x, pitch_y, top))
     _hatch(figure, matrices, corners)
     _outlines(figure, corners, k)
@@ -194,12 +194,12 @@ def small_multiples(
     if selected is not None and selected[0] < len(corners):
         _mark(figure, corners[selected[0]], selected)
     _squares(figure, matrices, corners, pixels)
-    figure.update_xaxes(visible=False, range=[-0.1, grid.columns * pitch_x - GAP_X + 0.1])
-    figure.update_yaxes(visible=False, range=[height, 0])
-    return figure
+    figure.x_axis(visible=False, range=[-0.1, grid.columns * pitch_x - GAP_X + 0.1])
+    figure.y_axis(visible=False, range=[height, 0])
+    return figure.figure()
 
 
-def _heat(figure: go.Figure, matrices: Matrices, show: str, grid: Grid, pitch: tuple[float, float, float]) -> None:
+def _heat(figure: charts.Sheet, matrices: Matrices, show: str, grid: Grid, pitch: tuple[float, float, float]) -> None:
     k = len(matrices.labels)
     pitch_x, pitch_y, top = pitch
     colour, _ = shown_values(matrices, show)
@@ -208,7 +208,8 @@ def _heat(figure: go.Figure, matrices: Matrices, show: str, grid: Grid, pitch: t
         part = (slice(line * (k + 1), line * (k + 1) + k), slice(column * (k + 1), column * (k + 1) + k))
         z[part] = values
     low, high, scale = colour_range(colour, show)
-    figure.add_heatmap(
+    figure.add(
+        "heatmap",
         z=z,
         x=[c * pitch_x + i for c in range(grid.columns) for i in range(k + 1)],
         y=[top + r * pitch_y + i for r in range(grid.lines) for i in range(k + 1)],
@@ -230,7 +231,7 @@ def colour_range(colour: np.ndarray, show: str) -> tuple[float, float, str | lis
     return -reach, reach, charts.DIVERGING
 
 
-def _numbers(figure: go.Figure, matrices: Matrices, show: str, corners) -> None:
+def _numbers(figure: charts.Sheet, matrices: Matrices, show: str, corners) -> None:
     k = len(matrices.labels)
     colour, number = shown_values(matrices, show)
     low, high, scale = colour_range(colour, show)
@@ -240,7 +241,7 @@ def _numbers(figure: go.Figure, matrices: Matrices, show: str, corners) -> None:
     _text(figure, places, words, "middle center", charts.SMALL_FONT, color=ink.ravel())
 
 
-def _hatch(figure: go.Figure, matrices: Matrices, corners: Sequence[tuple[float, float]]) -> None:
+def _hatch(figure: charts.Sheet, matrices: Matrices, corners: Sequence[tuple[float, float]]) -> None:
     k = len(matrices.labels)
     unknown = []
     for (x, y), counts, small in zip(corners, matrices.counts, matrices.small, strict=True):
@@ -249,15 +250,15 @@ def _hatch(figure: go.Figure, matrices: Matrices, corners: Sequence[tuple[float,
         else:
             unknown += [(x, y + i, x + k, y + i + 1) for i in np.nonzero(counts.sum(axis=1) == 0)[0]]
     xs, ys = charts.hatch_segments(unknown, step=0.22 * max(1, k / 3))
-    figure.add_scatter(x=xs, y=ys, mode="lines", line={"color": charts.RULE, "width": 1}, hoverinfo="skip")
+    figure.add("scatter", x=xs, y=ys, mode="lines", line={"color": charts.RULE, "width": 1}, hoverinfo="skip")
 
 
-def _outlines(figure: go.Figure, corners: Sequence[tuple[float, float]], k: int) -> None:
+def _outlines(figure: charts.Sheet, corners: Sequence[tuple[float, float]], k: int) -> None:
     xs, ys = [], []
     for x, y in corners:
         xs += [x, x + k, x + k, x, x, None]
         ys += [y, y, y + k, y + k, y, None]
-    figure.add_scatter(x=xs, y=ys, mode="lines", line={"color": charts.RULE, "width": 1}, hoverinfo="skip")
+    figure.add("scatter", x=xs, y=ys, mode="lines", line={"color": charts.RULE, "width": 1}, hoverinfo="skip")
 
 
 def _words(figure, matrices: Matrices, grid: Grid, corners, pitch: tuple[float, float], pixels: int) -> None:
@@ -282,13 +283,14 @@ def _words(figure, matrices: Matrices, grid: Grid, corners, pitch: tuple[float, 
         charts.words(f"<b>{charts.escape(head)}</b>", x=column * pitch[0] + k / 2, **above)
         for column, head in enumerate(grid.heads)
     ]
-    charts.write(figure, heads)
+    figure.notes += heads
     lines = [(0, line * pitch[1] + 2 / pixels) for line in range(len(grid.line_heads))]
     _text(figure, lines, [f"<b>{charts.escape(h)}</b>" for h in grid.line_heads], "bottom right", 12)
 
 
-def _text(figure: go.Figure, places, texts: Sequence[str], position: str, size: int, **font) -> None:
-    figure.add_scatter(
+def _text(figure: charts.Sheet, places, texts: Sequence[str], position: str, size: int, **font) -> None:
+    figure.add(
+        "scatter",
         x=[x for x, _ in places],
         y=[y for _, y in places],
         text=list(texts),
@@ -300,9 +302,10 @@ def _text(figure: go.Figure, places, texts: Sequence[str], position: str, size: 
     )
 
 
-def _mark(figure: go.Figure, corner: tuple[float, float], selected: tuple[int, int, int]) -> None:
+def _mark(figure: charts.Sheet, corner: tuple[float, float], selected: tuple[int, int, int]) -> None:
     x, y = corner[0] + selected[2], corner[1] + selected[1]
-    figure.add_scatter(
+    figure.add(
+        "scatter",
         x=[x, x + 1, x + 1, x, x],
         y=[y, y, y + 1, y + 1, y],
         mode="lines",
@@ -311,7 +314,7 @@ def _mark(figure: go.Figure, corner: tuple[float, float], selected: tuple[int, i
     )
 
 
-def _squares(figure: go.Figure, matrices: Matrices, corners, pixels: int) -> None:
+def _squares(figure: charts.Sheet, matrices: Matrices, corners, pixels: int) -> None:
     k = len(matrices.labels)
     share = shares_of_row(matrices.counts)
     xs, ys, data, words = [], [], [], []
@@ -323,7 +326,8 @@ def _squares(figure: go.Figure, matrices: Matrices, corners, pixels: int) -> Non
                 ys.append(y + i + 0.5)
                 data.append((cell, i, j))
                 words.append(_hover(name, matrices, cell, i, j, share[cell, i, j]))
-    figure.add_scatter(
+    figure.add(
+        "scatter",
         x=xs,
         y=ys,
         mode="markers",
@@ -356,8 +360,9 @@ def overall_matrix(matrices: Matrices, *, selected: tuple[int, int, int] | None 
     share = shares_of_row(counts)
     names = [charts.escape(label).replace(" ", "<br>") for label in matrices.labels]
     top = 54 + 16 * max(name.count("<br>") + 1 for name in names)
-    figure = charts.blank(k * pixels + top + 12, margin={"l": 8, "r": 8, "t": top, "b": 8})
-    figure.add_heatmap(
+    figure = charts.Sheet(k * pixels + top + 12, margin={"l": 8, "r": 8, "t": top, "b": 8})
+    figure.add(
+        "heatmap",
         z=share,
         x=np.arange(k + 1) - 0.5,
         y=np.arange(k + 1) - 0.5,
@@ -378,15 +383,15 @@ def overall_matrix(matrices: Matrices, *, selected: tuple[int, int, int] | None 
         _mark(figure, (-0.5, -0.5), selected)
     one = Matrices(matrices.labels, ((),), counts[None], counts, 0)
     _squares(figure, one, [(-0.5, -0.5)], pixels)
-    figure.data[-1].customdata = [(-1, i, j) for i in range(k) for j in range(k)]
+    figure.traces[-1]["customdata"] = [(-1, i, j) for i in range(k) for j in range(k)]
     ticks = {"tickvals": list(range(k)), "ticktext": names, "tickangle": 0, "showgrid": False}
-    figure.update_xaxes(
+    figure.x_axis(
         side="top", title={"text": "answered", "standoff": 14, "font": {"size": 12}}, range=[-0.5, k - 0.5], **ticks
     )
-    figure.update_yaxes(
+    figure.y_axis(
         title={"text": "label", "standoff": 4, "font": {"size": 12}}, range=[k - 0.5, -0.5], automargin=True, **ticks
     )
-    return figure
+    return figure.figure()
 
 
 def _both(share: float, count: int) -> str:

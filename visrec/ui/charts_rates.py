@@ -54,8 +54,8 @@ def cell_dots(
         notes += _row_text(i, row["cell"], _numbers(row, digits), two_lines=tall)
     if np.isfinite(overall):
         notes.append(_reference(figure, overall, f"{reference} {charts.rate_text(overall, digits)}", len(table)))
-    charts.write(figure, notes)
-    return figure
+    figure.notes += notes
+    return figure.figure()
 
 
 def _numbers(row: dict, digits: int) -> str:
@@ -66,12 +66,12 @@ def _numbers(row: dict, digits: int) -> str:
     return f"<b>{charts.rate_text(row['value'], digits)}</b> {interval} {count}"
 
 
-def _rows(count: int, limits: tuple[float, float], title: str, height: int = ROW) -> go.Figure:
-    figure = charts.blank(max(count, 1) * height + 72, margin={"l": 6, "r": 6, "t": 26, "b": 46})
-    figure.update_xaxes(
+def _rows(count: int, limits: tuple[float, float], title: str, height: int = ROW) -> charts.Sheet:
+    figure = charts.Sheet(max(count, 1) * height + 72, margin={"l": 6, "r": 6, "t": 26, "b": 46})
+    figure.x_axis(
         range=limits, title={"text": title, "font": {"size": 12}, "standoff": 8}, nticks=6, tickfont={"size": 12}
     )
-    figure.update_yaxes(range=[count - 0.45, -0.65], visible=False)
+    figure.y_axis(range=[count - 0.45, -0.65], visible=False)
     return figure
 
 
@@ -84,13 +84,14 @@ def _row_text(row: int, left: str, right: str, *, two_lines: bool = False) -> li
     ]
 
 
-def _hatched_bars(figure: go.Figure, table: pd.DataFrame, floor: float, ceiling: float) -> None:
+def _hatched_bars(figure: charts.Sheet, table: pd.DataFrame, floor: float, ceiling: float) -> None:
     unknown = table[table["small"].astype(bool) | ~np.isfinite(table["value"].astype(float))]
     if unknown.empty:
         return
     low = unknown["low"].astype(float).fillna(floor).clip(floor, ceiling)
     high = unknown["high"].astype(float).fillna(ceiling).clip(floor, ceiling)
-    figure.add_bar(
+    figure.add(
+        "bar",
         orientation="h",
         x=high - low,
         base=low,
@@ -108,9 +109,10 @@ def _hatched_bars(figure: go.Figure, table: pd.DataFrame, floor: float, ceiling:
     )
 
 
-def _intervals(figure: go.Figure, table: pd.DataFrame) -> None:
+def _intervals(figure: charts.Sheet, table: pd.DataFrame) -> None:
     known = table[~table["small"].astype(bool) & np.isfinite(table["value"].astype(float))]
-    figure.add_scatter(
+    figure.add(
+        "scatter",
         x=known["value"],
         y=known.index + LINE,
         mode="markers",
@@ -135,10 +137,11 @@ def _intervals(figure: go.Figure, table: pd.DataFrame) -> None:
     )
 
 
-def _reference(figure: go.Figure, value: float, text: str, rows: int) -> dict:
+def _reference(figure: charts.Sheet, value: float, text: str, rows: int) -> dict:
     """Draw a vertical line; gives back its name, to be written on top."""
     ys = [y for row in range(rows) for y in (row - 0.06, row + 0.34, None)]  # broken, so that it crosses no words
-    figure.add_scatter(
+    figure.add(
+        "scatter",
         x=[value if y is not None else None for y in ys],
         y=ys,
         mode="lines",
@@ -164,7 +167,8 @@ def gap_rows(table: pd.DataFrame, *, title: str = "gap", ideal_name: str = "no g
     figure = _rows(len(table), limits, title)
     band = table[np.isfinite(table["null_high"].astype(float))]
     low = band["null_low"].astype(float).fillna(band["ideal"]).clip(*limits)
-    figure.add_bar(
+    figure.add(
+        "bar",
         orientation="h",
         base=low,
         x=band["null_high"].clip(*limits) - low,
@@ -183,8 +187,8 @@ def gap_rows(table: pd.DataFrame, *, title: str = "gap", ideal_name: str = "no g
         notes += _row_text(i, row["name"], _gap_words(row))
     for ideal in sorted(set(table["ideal"].dropna())):
         notes.append(_reference(figure, ideal, ideal_name, len(table)))
-    charts.write(figure, notes)
-    return figure
+    figure.notes += notes
+    return figure.figure()
 
 
 def _gap_limits(table: pd.DataFrame) -> tuple[float, float]:
@@ -202,12 +206,13 @@ def _gap_words(row: dict) -> str:
     return f"{charts.rate_text(row['value'])} · {strong}"
 
 
-def _gap_dots(figure: go.Figure, rows: pd.DataFrame, verdict: str, colour: str, symbol: str) -> None:
+def _gap_dots(figure: charts.Sheet, rows: pd.DataFrame, verdict: str, colour: str, symbol: str) -> None:
     rows = rows[np.isfinite(rows["value"].astype(float))]
     if rows.empty:
         return
     low, high = rows["low"].astype(float).fillna(rows["value"]), rows["high"].astype(float).fillna(rows["value"])
-    figure.add_scatter(
+    figure.add(
+        "scatter",
         x=rows["value"],
         y=rows.index + LINE,
         mode="markers",
@@ -249,9 +254,10 @@ def heat_table(
     rows, columns = level.shape
     lines = max((str(name).count(" ") + 1 for name in values.columns), default=1)
     top = 20 + 16 * lines
-    figure = charts.blank(rows * 30 + top + 12, margin={"t": top, "b": 10, "l": 8, "r": 8})
+    figure = charts.Sheet(rows * 30 + top + 12, margin={"t": top, "b": 10, "l": 8, "r": 8})
     numbers = (counts if counts is not None else values * np.nan).to_numpy(float)
-    figure.add_heatmap(
+    figure.add(
+        "heatmap",
         z=level,
         customdata=np.dstack([values.to_numpy(float), numbers]),
         hovertext=_heat_words(values),
@@ -266,9 +272,10 @@ def heat_table(
     )
     unknown = [(j - 0.49, i - 0.46, j + 0.49, i + 0.46) for i, j in zip(*np.nonzero(np.isnan(level)), strict=True)]
     xs, ys = charts.hatch_segments(unknown, step=0.1, slope=4.0)
-    figure.add_scatter(x=xs, y=ys, mode="lines", line={"color": charts.RULE, "width": 1}, hoverinfo="skip")
+    figure.add("scatter", x=xs, y=ys, mode="lines", line={"color": charts.RULE, "width": 1}, hoverinfo="skip")
     words = known.map(charts.rate_text).where(known.notna(), "").to_numpy().ravel()
-    figure.add_scatter(
+    figure.add(
+        "scatter",
         x=np.tile(np.arange(columns), rows),
         y=np.repeat(np.arange(rows), columns),
         text=words,
@@ -276,7 +283,7 @@ def heat_table(
         textfont={"size": 12, "color": charts.ink_on(level.ravel(), charts.SEQUENTIAL)},
         hoverinfo="skip",
     )
-    figure.update_xaxes(
+    figure.x_axis(
         side="top",
         showgrid=False,
         range=[-0.5, columns - 0.5],
@@ -284,13 +291,13 @@ def heat_table(
         ticktext=[charts.escape(m).replace(" ", "<br>") for m in values.columns],
         tickangle=0,
     )
-    figure.update_yaxes(
+    figure.y_axis(
         range=[rows - 0.5, -0.5],
         tickvals=list(range(rows)),
         ticktext=[charts.escape(g) for g in values.index],
         automargin=True,
     )
-    return figure
+    return figure.figure()
 
 
 def _heat_words(values: pd.DataFrame) -> list[list[str]]:
