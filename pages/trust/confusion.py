@@ -18,7 +18,7 @@ confusion_view.draw_overall(matrices)
 if by:
     st.subheader(f"By {' and '.join(wording.nice(name).lower() for name in by)}", anchor=False)
     confusion_view.draw_grid(matrices, by, shown)
-    audit_view.numbers(confusion_view.long_table(matrices, by), "confusion", rates=["share_of_row"])
+    audit_view.numbers(lambda: confusion_view.long_table(matrices, by), "confusion", rates=["share_of_row"])
 confusion_view.draw_gallery(view, predictions, matrices, by)
 audit_view.show_skipped(view, predictions)
 st.caption(wording.NOT_FOR)

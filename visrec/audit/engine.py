@@ -6,7 +6,7 @@ in all three, to the last digit.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -28,13 +28,16 @@ from visrec.audit import (
 )
 from visrec.audit.cells import CORRECT, CellTable, binary_counts, outcome_index
 from visrec.audit.cube import Cube, parse_where, value_codes
-from visrec.audit.gaps import Question
+from visrec.audit.gaps import Draws, Question
 from visrec.audit.metric_text import gap_sentence
 from visrec.audit.predictions import Predictions
 from visrec.errors import InputError
 
 RESERVED = {"n", "absent", "enough", "base_rate", "averages", "confusion", "all", *rates.RATES}
 """Names of our own columns, which no attribute of a crossing can have."""
+
+KEEP_CELLS = 300
+"""Redraws of a crossing of more cells are not kept between two minimum counts: they take 32 kB a cell."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,7 @@ class Audit:
     question : outcome, minimum count, what a missing prediction counts as, seed and number of redraws
     where : the filters, attribute to values
     privileged : attribute values of the reference group
+    like : the audit that this one was made from by `asking`; what depends on no minimum count is taken from it
     """
 
     predictions: Predictions
@@ -55,15 +59,25 @@ class Audit:
     question: Question
     where: Mapping[str, Sequence[str]]
     privileged: Mapping[str, Sequence[str]]
+    like: "Audit | None" = field(default=None, repr=False, compare=False)
+
+    def asking(self, min_count: int) -> "Audit":
+        """The same audit with another minimum count; counts, rates and intervals are not computed again."""
+        question = replace(self.question, min_count=min_count)
+        return replace(self, question=question, like=self.like or self)
 
     @cached_property
     def cube(self) -> Cube:
         """The counts after the filters."""
+        if self.like:
+            return self.like.cube
         return self.predictions.cube.where(self.where)
 
     @cached_property
     def table(self) -> CellTable:
         """Counts of the crossing's cells."""
+        if self.like:
+            return self.like.table
         return self.cube.table(self.by)
 
     @cached_property
@@ -93,6 +107,8 @@ class Audit:
     @cached_property
     def overall(self) -> pd.DataFrame:
         """All rows as one cell; columns as in `cells`."""
+        if self.like:
+            return self._enough(self.like.overall)
         return cell_frame(self.table.total(), self.question)
 
     @cached_property
@@ -102,24 +118,48 @@ class Audit:
         Columns: the attributes, ``n`` (rows with a prediction), ``absent`` (rows without), ``enough`` (n reaches the
         minimum count), ``base_rate``, and for each rate ``<rate>``, ``<rate>_low``, ``<rate>_high``, ``<rate>_n``.
         """
+        if self.like:
+            return self._enough(self.like.cells)
         return cell_frame(self.table, self.question)
 
     @cached_property
     def marginals(self) -> dict[str, pd.DataFrame]:
         """For each attribute of the crossing alone, a frame as `cells`."""
+        if self.like:
+            return {name: self._enough(frame) for name, frame in self.like.marginals.items()}
         return {name: cell_frame(self.cube.table((name,)), self.question) for name in self.by}
 
     @cached_property
     def gaps(self) -> pd.DataFrame:
         """The crossing's gap in each rate; see `visrec.audit.gaps.gap_table`."""
-        return gaps.gap_table(self.table, self.question)
+        return self._gaps(self.by)
 
     @cached_property
     def marginal_gaps(self) -> dict[str, pd.DataFrame]:
         """The gaps over each attribute alone, each a family of its own."""
         if len(self.by) == 1:
             return {self.by[0]: self.gaps}
-        return {name: gaps.gap_table(self.tables[(name,)], self.question) for name in self.by}
+        return {name: self._gaps((name,)) for name in self.by}
+
+    def _gaps(self, by: tuple[str, ...]) -> pd.DataFrame:
+        return gaps.gap_table(self.tables[by], self.question, lambda: self._dealt(by))
+
+    def _dealt(self, by: tuple[str, ...]) -> "Draws":
+        """`visrec.audit.gaps.composite_draws` of a table, drawn once for all minimum counts."""
+        kept = (self.like or self)._draws
+        if by in kept:
+            return kept[by]
+        drawn = gaps.composite_draws(self.tables[by], self.question)
+        if self.tables[by].size <= KEEP_CELLS:
+            kept[by] = drawn
+        return drawn
+
+    @cached_property
+    def _draws(self) -> "dict[tuple[str, ...], Draws]":
+        return {}
+
+    def _enough(self, frame: pd.DataFrame) -> pd.DataFrame:
+        return frame.assign(enough=frame["n"] >= self.question.min_count)
 
     @cached_property
     def pairs(self) -> pd.DataFrame:

@@ -6,7 +6,7 @@ cells reach the minimum count). The verdicts of one table are one family: Holm's
 of them is wrong. Nothing bounds it over many tables looked at in turn.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -73,8 +73,16 @@ class Gap:
     too_few: bool = False
 
 
-def gap_table(table: CellTable, question: Question) -> pd.DataFrame:
+Draws = dict[str, np.ndarray]
+"""Composites under chance, by name: float64 (replicates, cells)."""
+
+
+def gap_table(table: CellTable, question: Question, dealt: Callable[[], Draws] | None = None) -> pd.DataFrame:
     """Every rate's gap over one table, with interval, null band, p and verdict.
+
+    Parameters
+    ----------
+    dealt : gives `composite_draws` of this table, where they are kept between questions; None draws them
 
     Returns
     -------
@@ -88,7 +96,7 @@ def gap_table(table: CellTable, question: Question) -> pd.DataFrame:
         mirrors["selection_rate"] = "accuracy"
     names = table.names()
     with ThreadPoolExecutor(2) as cores:  # NumPy draws without the interpreter's lock
-        composed = cores.submit(composite_gaps, table, question)
+        composed = cores.submit(composite_gaps, table, question, dealt)
         own = {r: cores.submit(share_gap, r, known[r], names, table.by, question) for r in asked if r not in mirrors}
         gaps = {rate: found.result() for rate, found in own.items()} | composed.result()
     gaps |= {rate: mirrored(rate, gaps[mirrors[rate]]) for rate in mirrors}
@@ -160,8 +168,19 @@ def mirrored(rate: str, gap: Gap) -> Gap:
     return Gap(**fields)
 
 
-def composite_gaps(table: CellTable, question: Question) -> dict[str, Gap]:
-    """Gaps of balanced accuracy and F1, with rows dealt out anew among the cells within each label."""
+def composite_draws(table: CellTable, question: Question) -> Draws:
+    """Balanced accuracy and F1 of every cell, with rows dealt out anew among the cells within each label.
+
+    Depends on the counts, outcome, seed and replicates of the question, not on its minimum count.
+    """
+    is_class = not is_correct(table, question.outcome)
+    rng = chance.generator(question.seed, *table.by, "composites")
+    permute = chance.permute_binary if is_class else chance.permute_classes
+    return composites(permute(composite_counts(table, question), question.replicates, rng), is_class)
+
+
+def composite_gaps(table: CellTable, question: Question, dealt: Callable[[], Draws] | None = None) -> dict[str, Gap]:
+    """Gaps of balanced accuracy and F1; ``dealt`` as in `gap_table`."""
     is_class = not is_correct(table, question.outcome)
     counts = composite_counts(table, question)
     n = composite_bases(counts, is_class)
@@ -169,9 +188,7 @@ def composite_gaps(table: CellTable, question: Question) -> dict[str, Gap]:
     enough = {rate: (n[rate] >= max(question.min_count, 1)) & ~np.isnan(seen[rate]) for rate in COMPOSITES}
     if max(int(e.sum()) for e in enough.values()) < 2:
         return {rate: Gap(rate, cells=int(enough[rate].sum()), too_few=True) for rate in COMPOSITES}
-    rng = chance.generator(question.seed, *table.by, "composites")
-    permute = chance.permute_binary if is_class else chance.permute_classes
-    drawn = composites(permute(counts, question.replicates, rng), is_class)
+    drawn = dealt() if dealt else composite_draws(table, question)
     ends = composite_simultaneous(counts, is_class)
     names = table.names()
     return {

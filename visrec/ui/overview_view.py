@@ -223,7 +223,7 @@ def draw_ranking(audit, rate: str) -> None:
     audit_view.show_chart(
         charts_rates.cell_dots(shown, overall=overall, reference="all rows", title=name), summary, key="overview_cells"
     )
-    audit_view.numbers(ranked(audit, rate, most=None), "overview_groups", rates=["value", "low", "high"])
+    audit_view.numbers(lambda: ranked(audit, rate, most=None), "overview_groups", rates=["value", "low", "high"])
 
 
 def draw_meaning(audit, rate: str) -> None:
