@@ -4,12 +4,14 @@ Keras files are wrapped so that they take 0..255 and answer with probabilities; 
 Keras 3 and becomes a TFLite file, checked against the original; a TFLite file stays as it is.
 """
 
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from visrec.errors import InputError, NotFoundError
+from visrec.model.safety import refuse_code
 from visrec.model.tflite import SCALES, TfliteEngine, square_side
 
 if TYPE_CHECKING:
@@ -39,7 +41,7 @@ class Foreign:
 def open_foreign(
     path: Path, labels: Sequence[str], *, scale: str = "0..255", size: int | None = None, logits: bool = False
 ) -> Foreign:
-    """Open a ``.keras``, ``.h5`` or ``.tflite`` file or a SavedModel folder.
+    """Open a ``.keras``, ``.h5`` or ``.tflite`` file, a SavedModel folder or a zip of one; never runs its code.
 
     Parameters
     ----------
@@ -60,13 +62,33 @@ def open_foreign(
         raise InputError(f"Expected two or more different class names; got {', '.join(labels) or 'none'}.")
     if not path.exists():
         raise NotFoundError(f"There is no model '{path}'.")
+    if path.suffix == ".zip":
+        with tempfile.TemporaryDirectory(prefix="visrec-") as scratch:
+            folder = unpacked(path, Path(scratch))
+            return open_foreign(folder, labels, scale=scale, size=size, logits=logits)
+    refuse_code(path)
     if path.is_dir():
         return _tflite(_saved_model(path, size, labels), labels, scale, size, logits, path.name)
     if path.suffix == ".tflite":
         return _tflite(path.read_bytes(), labels, scale, size, logits, path.name)
     if path.suffix in (".keras", ".h5", ".hdf5"):
         return _keras(path, labels, scale, size, logits)
-    raise InputError(f"'{path.name}' is no model file; expected .keras, .h5, .tflite or a SavedModel folder.")
+    raise InputError(
+        f"'{path.name}' is no model file; expected .keras, .h5, .tflite, a SavedModel folder or a zip of one."
+    )
+
+
+def unpacked(archive: Path, scratch: Path) -> Path:
+    """The SavedModel folder of a zip, unpacked below ``scratch``; raises ``InputError`` when there is not one."""
+    from visrec.storage.unpack import Limits, unpack
+
+    unpack(archive, scratch, limits=Limits(total=5_000_000_000, files=2_000))
+    found = [p.parent for p in scratch.rglob("saved_model.pb")]
+    if len(found) != 1:
+        raise InputError(
+            f"'{archive.name}' holds {len(found)} saved_model.pb; expected the zip of one SavedModel folder."
+        )
+    return found[0]
 
 
 def _tflite(data: bytes, labels, scale: str, size: int | None, logits: bool, name: str) -> Foreign:
