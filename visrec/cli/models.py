@@ -13,7 +13,7 @@ def register(commands) -> None:
     # a value, not an option: argparse takes what starts with a minus and is no plain number for an option
     command._negative_number_matcher = re.compile(r"^-1\.\.1$")
     add = command.add_argument
-    add("file", metavar="FILE", help=".keras, .h5 or .tflite file, or a SavedModel folder")
+    add("file", metavar="FILE", help=".keras, .h5 or .tflite file, a SavedModel folder, or the zip of one")
     add("--labels", required=True, metavar="A,B[,...]",
         help="class names in the order of the outputs; one sigmoid speaks for the second")  # fmt: skip
     add("--bucket", metavar="BUCKET", help="let it answer for this bucket's val and test images, for an audit")
