@@ -81,7 +81,10 @@ def copy_out(run: Run, format: str, folder: Path) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     labels = folder / LABELS
     if format == "savedmodel":
-        shutil.copytree(run.local("model"), folder, dirs_exist_ok=True)
+        if run.has("model/saved_model.pb"):
+            shutil.copytree(run.local("model"), folder, dirs_exist_ok=True)
+        else:  # trained on another backend, which cannot write one
+            _late_saved_model(run, folder)
         return [folder / "saved_model.pb", labels]
     labels.write_bytes(_lines(run.labels()))
     if format == "keras":
@@ -91,6 +94,13 @@ def copy_out(run: Run, format: str, folder: Path) -> list[Path]:
         goal = folder / "model.tflite"
         goal.write_bytes(run.local("model.tflite").read_bytes() if kept else tflite(run.local("model.keras")))
     return [goal, labels]
+
+
+def _late_saved_model(run: Run, folder: Path) -> None:
+    from visrec.model.predict import load_keras
+
+    if not write_saved_model(load_keras(run.local("model.keras")), folder, run.labels()):
+        raise InputError("Only Keras on TensorFlow writes a SavedModel; run this again without KERAS_BACKEND.")
 
 
 def tflite(path: Path) -> bytes:
