@@ -72,7 +72,8 @@ def _keras_config(path: Path) -> Any:
         if isinstance(error, InputError):
             raise
         raise InputError(
-            f"'{path.name}' cannot be loaded as a Keras model ({error}); expected a file written by model.save('name.keras')."
+            f"'{path.name}' cannot be loaded as a Keras model ({error}); expected one written by "
+            "model.save('name.keras')."
         ) from None
 
 
