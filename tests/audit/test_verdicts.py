@@ -152,6 +152,9 @@ def test_permuted_rows_keep_their_margins():
 def test_sentence_never_contradicts_its_verdict():
     """A supported gap inside the band of the smallest cells, and an unsupported one beyond it, are explained."""
     row = {"rate": "f1", "value": 0.2, "null_high": 0.3, "verdict": SUPPORTED, "cells": 9}
-    assert "between the smallest cells" in gap_sentence(row, ["race"])
+    assert gap_sentence(row, ["race"]) == (
+        "The gap in F1 by race is 0.20; chance alone would show up to 0.30 at these sizes, the smallest included. "
+        "Yet at least two cells are further apart than chance allows at their own sizes: supported."
+    )
     row |= {"value": 0.4, "verdict": CANNOT_TELL}
     assert "may be chance: cannot tell" in gap_sentence(row, ["race"])

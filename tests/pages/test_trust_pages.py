@@ -128,18 +128,71 @@ def test_tables_on_the_page_are_the_command_lines_to_the_last_digit(app, run, ca
         ]  # fmt: skip
 
 
+def same(said: dict, row: dict, keys) -> None:
+    """A row of the page and its entry of the document agree to the last digit; unknown is NaN here and null there."""
+    for key in keys:
+        mine = row[key]
+        unknown = isinstance(mine, float) and not np.isfinite(mine)
+        assert said[key] is None if unknown else said[key] == mine, key
+
+
+@pytest.mark.parametrize("options", [{}, {"outcome": "Male"}, {"outcome": "Male", "where_age": "20-29"}])
+def test_every_table_of_the_page_is_the_documents_to_the_last_digit(app, run, capsys, options, monkeypatch):
+    """All rates of all cells, gaps, pairs and planner: what the page downloads is what ``--json`` says."""
+    from visrec.audit.rates import RATES
+    from visrec.ui import widgets
+
+    kept = {}
+    monkeypatch.setattr(widgets, "download_csv", lambda frame, name: kept.update({name: frame}))
+    asked = ["--by", "race,age", "--no-aif360"]
+    asked += ["--outcome", options["outcome"]] if "outcome" in options else []
+    asked += ["--where", "age=20-29"] if "where_age" in options else []
+    document = command_line(capsys, run, *asked)
+    open_tables(open_page(app, PAGES[2], by=["race", "age"], **options), "gaps_race_age", "rates_race_age")
+    for section in ("Pairs", "Images needed"):
+        app.session_state["section"] = section
+        app.run()
+        assert not app.error
+
+    for row, said in zip(kept["rates_race_age"].to_dict("records"), document["cells"], strict=True):
+        same(said, row, ["race", "age", "n", "absent", "enough", "base_rate"])
+        for rate in RATES:
+            flat = {"value": row[rate]} | {end: row[f"{rate}_{end}"] for end in ("low", "high", "n")}
+            same(said[rate], flat, ["value", "low", "high", "n"])
+    for row, said in zip(kept["gaps_race_age"].to_dict("records"), document["gaps"], strict=True):
+        same(said, row, set(said) - {"sentence"})
+    for row, said in zip(kept["pairs_race_age"].to_dict("records"), document["pairs"], strict=True):
+        same(said, row, set(said))
+    planned = [s for s in document["planner"] if s["rate"] == "accuracy"]
+    mine = {row["cell"]: row for row in kept["planner_accuracy"].to_dict("records")}
+    assert len(planned) == len(mine)
+    for said in planned:
+        same(said, mine[said["cell"]], set(said))
+
+
 @pytest.mark.slow
-def test_aif360_on_the_page_is_the_command_lines_to_the_last_digit(app, run, capsys):
-    """The same metrics with intervals and null bands; slow because it imports AIF360."""
+def test_aif360_on_the_page_is_the_command_lines_to_the_last_digit(app, run, capsys, monkeypatch):
+    """Values, intervals, null bands, p and verdicts, and each group against the rest; slow: it imports AIF360."""
+    from visrec.ui import widgets
+
+    kept = {}
+    monkeypatch.setattr(widgets, "download_csv", lambda frame, name: kept.update({name: frame}))
     open_page(app, "pages/trust/fairness.py", section="AIF360 metrics", outcome="Male", privileged="White")
     options = ("--by", "race,age", "--outcome", "Male", "--privileged", "race=White")
-    document = command_line(capsys, run, *options)["aif360"]
+    document = command_line(capsys, run, *options)
 
     assert not app.error
     [shown] = [d.value for d in app.dataframe if "Name in AIF360" in d.value]
-    for name, value in zip(shown["Name in AIF360"], shown["Value"], strict=True):
-        assert (document[name]["value"] is None and np.isnan(value)) or document[name]["value"] == value
     assert len(shown) > 20
+    table = kept["aif360_race_White"]
+    assert len(table) == len(document["aif360"])
+    for row in table.to_dict("records"):
+        said = document["aif360"][row["metric"]]
+        same(said, row, set(said) - {"band", "sentence"})
+    app.session_state["aif360_groups"] = True
+    open_tables(app, "aif360_groups")
+    for row, said in zip(kept["aif360_groups"].to_dict("records"), document["aif360_groups"], strict=True):
+        same(said, row, set(said))
 
 
 def test_matrices_on_the_page_are_the_audits(app, run):
@@ -233,3 +286,55 @@ def test_a_run_without_scores_says_what_is_missing(places, app):
     open_page(app, PAGES[2], section="Scores")
 
     assert any("No scores" in s.value for s in app.subheader)
+
+
+def test_a_group_with_a_threshold_of_its_own_is_counted_at_it(app, run, monkeypatch):
+    """Thresholds by hand, one for all and one of its own, all in the address; the counts are the engine's."""
+    from visrec.audit.engine import cell_frame
+    from visrec.audit.gaps import gap_table
+    from visrec.audit.thresholds import table_at
+    from visrec.ui import widgets
+
+    kept = {}
+    monkeypatch.setattr(widgets, "download_csv", lambda frame, name: kept.update({name: frame}))
+    address = {"threshold": "0.6", "own_threshold": "Black", "threshold_Black": "0.4"}
+    open_page(app, PAGES[2], section="Scores", by="race", outcome="Male", **address)
+    open_tables(app, "gaps_at_threshold", "rates_at_threshold")
+    found = direct(run, by=["race"], outcome="Male")
+    table = table_at(found.scores(), [0.4, 0.6, 0.6], "Male")
+
+    assert not app.exception
+    assert not app.error
+    assert [0.4, 0.6, 0.6] == kept["rates_at_threshold"]["threshold"].tolist()
+    assert cell_frame(table, found.question)["tpr"].tolist() == kept["rates_at_threshold"]["tpr"].tolist()
+    gaps = gap_table(table, found.question)
+    assert gaps["verdict"].tolist() == kept["gaps_at_threshold"]["verdict"].tolist()
+    assert gaps["p_holm"].tolist() == kept["gaps_at_threshold"]["p_holm"].tolist()
+
+
+def test_a_threshold_that_was_searched_can_be_put_on_the_sliders(app, run):
+    """The search says a number; one press and the page shows what it does, cross-fitting beside it."""
+    open_page(app, PAGES[2], section="Scores", by="race", outcome="Male", threshold_search="true", search_each="true")
+    app.button(key="threshold_use").click().run()
+
+    assert not app.exception
+    assert ["Black", "East Asian", "White"] == app.multiselect(key="own_threshold").value
+    from visrec.audit.thresholds import choose
+
+    found = direct(run, by=["race"], outcome="Male")
+    wanted = choose(found.scores(), found.question, "tpr", per_cell=True).thresholds
+    shown = [app.slider(key=f"threshold_{name}").value for name in ("Black", "East Asian", "White")]
+    assert wanted.tolist() == shown
+    assert "Verdict on the gap that is left, cross-fitted" in words(app)
+
+
+def test_recalibration_is_shown_cross_fitted(app, run):
+    """What the page says of recalibration is the engine's cross-fitted figure."""
+    open_page(app, PAGES[2], section="Scores", by="race", outcome="Male", recalibrate="true")
+    found = direct(run, by=["race"], outcome="Male").recalibration
+    whole = float((found["brier_one"] * found["n"] / found["n"].sum()).sum())
+
+    assert not app.exception
+    [metric] = [m for m in app.metric if m.label == "Brier, one curve"]
+    assert f"{whole:.3f}" == metric.value
+    assert "every row's new score comes from a curve that was fitted without it" in words(app)

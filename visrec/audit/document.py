@@ -71,9 +71,14 @@ def build(audit: "Audit", aif360: bool = True) -> dict:
 
 def family_text(audit: "Audit") -> str:
     """What the verdicts of this table guard against, and what not."""
-    asked = ", ".join(metric_text.rate_name(r) for r in audit.gaps["rate"])
+    return family_of(audit.gaps, audit.by)
+
+
+def family_of(gaps: pd.DataFrame, by: tuple[str, ...]) -> str:
+    """`family_text` of any gap table."""
+    asked = ", ".join(metric_text.rate_name(r) for r in gaps["rate"])
     return (
-        f"One family: {asked} by {' and '.join(audit.by) or 'nothing'}. Holm's rule keeps the chance of any false "
+        f"One family: {asked} by {' and '.join(by) or 'nothing'}. Holm's rule keeps the chance of any false "
         "verdict in it at 5 %. Looking at many crossings or filters in turn is not covered."
     )
 

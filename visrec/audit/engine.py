@@ -24,6 +24,7 @@ from visrec.audit import (
     rates,
     scores,
     subset_scan,
+    thresholds,
     variance,
 )
 from visrec.audit.cells import CORRECT, CellTable, binary_counts, outcome_index
@@ -242,6 +243,11 @@ class Audit:
     def calibration(self) -> pd.DataFrame:
         """Calibration of each cell; see `visrec.audit.scores.calibration_table`."""
         return scores.calibration_table(self.scores())
+
+    @cached_property
+    def recalibration(self) -> pd.DataFrame:
+        """Calibration before and after, cross-fitted; see `visrec.audit.thresholds.calibration_comparison`."""
+        return thresholds.calibration_comparison(self.scores(), self.question.seed)
 
     @cached_property
     def planner(self) -> pd.DataFrame:

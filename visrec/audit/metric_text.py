@@ -376,7 +376,10 @@ def gap_sentence(gap, by, min_count: int = 30) -> str:
     value, chance = gap["value"], gap["null_high"]
     known = f"The gap in {name} by {where} is {_short(value)}; chance alone would show up to {_short(chance)}"
     if gap["verdict"] == "supported" and value <= chance:
-        return f"{known}, but between the smallest cells, not between those that differ: supported."
+        return (
+            f"{known} at these sizes, the smallest included. Yet at least two cells are further apart than chance "
+            "allows at their own sizes: supported."
+        )
     if gap["verdict"] != "supported" and value > chance:
         return f"{known} at these sizes, but one such finding among so many rates may be chance: {gap['verdict']}."
     return f"{known} at these sizes: {gap['verdict']}."

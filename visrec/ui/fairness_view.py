@@ -78,8 +78,8 @@ def draw_gaps(audit) -> None:
         st.markdown("\n".join(gap_lines(gaps[gaps["rate"].map(audit_view.rate_name).isin(frame["name"])])))
         if ((frame["verdict"] == "supported") & (frame["value"] <= frame["null_high"])).any():
             st.caption(
-                "A gap inside the grey band can still be supported: the verdict looks at every pair of groups at its "
-                "own size, and some pair of larger groups differs more than chance allows."
+                "A gap inside the grey band can still be supported. Small groups make the band wide; the verdict "
+                "compares every two groups at their own sizes, and at least two are further apart than chance allows."
             )
         st.caption(widgets.escape(family_text(audit)))
     audit_view.numbers(

@@ -1,17 +1,19 @@
-"""Scores on the Metrics page: what another threshold would do to every group, ROC and calibration.
+"""Scores on the Metrics page: thresholds, ROC, calibration, and what recalibration would mend.
 
-A *threshold* is the score from which on the outcome is answered. Moving it recounts the rows; rates, gaps and verdicts
-follow from the new counts by the same engine as everywhere.
+A *score* is the model's number in 0..1 for one class; `thresholds_view` draws what other thresholds would do.
 """
 
-import numpy as np
 import pandas as pd
 import streamlit as st
 
-from visrec.ui import audit_view, charts, charts_curves, charts_rates, fairness_view, state, widgets, wording
+from visrec.ui import audit_view, charts, charts_curves, state, thresholds_view, widgets
 
-RATES = ("accuracy", "tpr", "fpr", "ppv", "selection_rate")
 SHOWN_AT_FIRST = 4
+NO_AUC_VERDICT = (
+    "An AUC has an interval, but no verdict: the family of a table is the rates of the model's answers, and an AUC "
+    "asks about scores before any threshold. Were it in the family, bringing scores along would change the verdicts "
+    "of rates that need none."
+)
 
 
 def draw(view: "state.View", audit) -> None:
@@ -32,8 +34,8 @@ def draw(view: "state.View", audit) -> None:
         )  # fmt: skip
         audit = audit_view.audit_of(view, audit.by, outcome=outcome)
     scores = audit.scores()
-    draw_threshold(audit, scores)
-    draw_search(audit, scores)
+    thresholds_view.draw_thresholds(audit, scores)
+    thresholds_view.draw_search(audit, scores)
     names = [charts.cell_name(key) for key in scores.keys]
     chosen = _choose_groups(audit, names)
     left, right = st.columns(2, gap="large")
@@ -41,102 +43,7 @@ def draw(view: "state.View", audit) -> None:
         draw_roc(audit, scores, names, chosen)
     with right:
         draw_calibration(audit, scores, names, chosen)
-
-
-@st.fragment
-def draw_threshold(audit, scores) -> None:
-    """The slider, with rates, gaps and verdicts at that threshold beside those of the model's own answers."""
-    from visrec.audit.engine import cell_frame
-    from visrec.audit.gaps import gap_table
-    from visrec.audit.thresholds import table_at
-
-    outcome = audit.question.outcome
-    st.subheader("Another threshold", anchor=False)
-    threshold = st.slider(
-        f"Answer {outcome} from this score on", 0.0, 1.0, 0.5, 0.01, key="threshold", bind="query-params"
-    )
-    table = table_at(scores, threshold, outcome)
-    cells, whole = cell_frame(table, audit.question), cell_frame(table.total(), audit.question).iloc[0]
-    gaps = gap_table(table, audit.question)
-    own = audit.overall.iloc[0]
-    with st.container(horizontal=True):
-        for rate in RATES:
-            change = whole[rate] - own[rate]
-            st.metric(
-                wording.nice(audit_view.rate_name(rate)), charts.rate_text(whole[rate]),
-                None if np.isnan(change) or abs(change) < 5e-4 else f"{change:+.3f}", delta_color="off", width=170,
-                help=f"{audit_view.rate_meaning(rate)} Below: the change against the model's own answers.",
-            )  # fmt: skip
-    left, right = st.columns(2, gap="large")
-    with left:
-        audit_view.show_chart(
-            charts_rates.gap_rows(fairness_view.gap_frame(gaps), title="largest minus smallest rate"),
-            f"Gaps between the groups at the threshold {threshold:.2f}; grey is chance alone.",
-            key="threshold_gaps",
-        )
-    with right:
-        rate = st.selectbox(
-            "Rate", RATES, 1, key="threshold_rate", format_func=lambda r: wording.nice(audit_view.rate_name(r))
-        )
-        cells.attrs["min_count"] = audit.question.min_count
-        frame = audit_view.rate_frame(cells, audit.by, rate).sort_values(["small", "value"], kind="stable")
-        audit_view.show_chart(
-            charts_rates.cell_dots(
-                fairness_view.ends_of(frame.reset_index(drop=True), 10), overall=float(whole[rate]),
-                reference="all rows", title=audit_view.rate_name(rate),
-            ),
-            f"The lowest and highest groups at the threshold {threshold:.2f}.",
-            key="threshold_rates",
-        )  # fmt: skip
-    st.caption("A threshold chosen by looking at these rows flatters these rows; check it on others before using it.")
-    audit_view.numbers(gaps, "gaps_at_threshold", label="Gaps at this threshold as a table")
-    audit_view.numbers(cells, "rates_at_threshold", label="Rates at this threshold as a table")
-
-
-@st.fragment
-def draw_search(audit, scores) -> None:
-    """The threshold where a chosen gap is smallest, as five-fold cross-fitting finds it, with its cost."""
-    if not st.toggle("Look for the threshold where a gap is smallest", key="threshold_search"):
-        return
-    from visrec.audit.thresholds import choose, sweep
-
-    left, right = st.columns(2, gap="large")
-    with left:
-        rate = st.selectbox(
-            "Gap in", ("tpr", "fpr", "selection_rate", "accuracy", "ppv"), key="search_rate",
-            format_func=lambda r: wording.nice(audit_view.rate_name(r)),
-        )  # fmt: skip
-        each = st.toggle("One threshold per group", key="search_each", help="Needs the group of every image when used.")
-        with st.spinner("Searching on four fifths, counting on the fifth"):
-            found = choose(scores, audit.question, rate, per_cell=each)
-        _say_choice(found, each)
-    with right:
-        audit_view.show_chart(
-            charts_curves.sweep_lines(sweep(scores, rate, audit.question.min_count)),
-            f"Gap in {audit_view.rate_name(rate)} (solid) and accuracy (dashed), one threshold for all.",
-            key="threshold_sweep",
-        )  # fmt: skip
-
-
-def _say_choice(found, each: bool) -> None:
-    with st.container(horizontal=True):
-        for label, after, before in (
-            ("Gap", found.fitted_gap, found.before_gap), ("Accuracy", found.fitted_accuracy, found.before_accuracy),
-        ):  # fmt: skip
-            change = after - before
-            st.metric(
-                label, charts.rate_text(after), None if np.isnan(change) else f"{change:+.3f}", delta_color="off",
-                help="By five-fold cross-fitting, against the model's own answers.", width=170,
-            )  # fmt: skip
-    if each:
-        table = pd.DataFrame({"group": [charts.cell_name(k) for k in found.keys], "threshold": found.thresholds})
-        audit_view.numbers(table, "thresholds", label="Threshold of every group", rates=["threshold"])
-    else:
-        st.markdown(f"Threshold for all groups: **{found.thresholds[0]:.3f}**")
-    st.caption(
-        "Searched among thresholds that give up at most 0.02 of accuracy. On the rows searched the gap looks smaller "
-        f"({charts.rate_text(found.gap)}); what counts is the cross-fitted figure above."
-    )
+    draw_recalibration(audit)
 
 
 def _choose_groups(audit, names: list[str]) -> list[str]:
@@ -164,6 +71,7 @@ def draw_roc(audit, scores, names: list[str], chosen: list[str]) -> None:
             "Up and to the left is better; the dotted line is guessing.", key="roc",
         )  # fmt: skip
     audit_view.numbers(auc, "auc", label="AUC of every group", rates=["auc", "low", "high"])
+    st.caption(NO_AUC_VERDICT)
 
 
 def draw_calibration(audit, scores, names: list[str], chosen: list[str]) -> None:
@@ -181,3 +89,39 @@ def draw_calibration(audit, scores, names: list[str], chosen: list[str]) -> None
         audit.calibration, "calibration", label="Calibration of every group",
         rates=["mean_score", "observed", "low", "high", "calibration_gap", "ece", "brier"],
     )  # fmt: skip
+
+
+RECALIBRATED = {
+    "ece": "ECE as it is", "ece_one": "ECE, one curve", "ece_each": "ECE, a curve per group",
+    "brier": "Brier as it is", "brier_one": "Brier, one curve", "brier_each": "Brier, a curve per group",
+}  # fmt: skip
+
+
+@st.fragment
+def draw_recalibration(audit) -> None:
+    """How far off the scores would be after recalibration, for all rows and for every group; cross-fitted."""
+    if not st.toggle(
+        "What recalibration would mend", key="recalibrate", bind="query-params",
+        help="Platt's logistic curve from the old score to the new one: one curve for all rows, or one per group, "
+        "which needs the group of every image when used.",
+    ):  # fmt: skip
+        return
+    with st.spinner("Fitting on four fifths, counting on the fifth"):
+        found = audit.recalibration
+    share = found["n"] / found["n"].sum()
+    whole = {name: float((found[name] * share).sum()) for name in RECALIBRATED}
+    with st.container(horizontal=True):
+        for name, title in RECALIBRATED.items():
+            change = whole[name] - whole[name.split("_")[0]]
+            st.metric(
+                title, charts.rate_text(whole[name]), None if "_" not in name else f"{change:+.3f}",
+                delta_color="inverse", width=190, help="Mean over the groups, weighted by their rows; 0 is perfect.",
+            )  # fmt: skip
+    st.caption(
+        "Five-fold cross-fitted: every row's new score comes from a curve that was fitted without it. The expected "
+        "calibration error (ECE) is above 0 by chance alone, more so in small groups; the Brier score is the mean "
+        "squared error of the score."
+    )
+    audit_view.numbers(
+        found, "recalibration", label="Every group before and after recalibration", rates=list(RECALIBRATED)
+    )
