@@ -110,8 +110,7 @@ def test_live_panel_shows_curves_groups_and_log(app, places):
 
     assert 3 == len(app.get("plotly_chart"))
     said = "\n".join(c.value for c in app.caption)
-    assert "Lowest now: Black, 0.50" in said
-    assert "n = 40" in said
+    assert "Worst cell: Black, 0.50 (n = 40, 0.35 to 0.65)" in said
     assert "1 of 3 groups have fewer than 20 images" in said
 
 

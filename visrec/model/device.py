@@ -119,6 +119,19 @@ def make_ready(*, cpu_only: bool = False) -> str:
     return ", ".join(names)
 
 
+def memory_in_use() -> int | None:
+    """Bytes that this process has on its GPUs; None without one, or before TensorFlow is loaded."""
+    tensorflow = sys.modules.get("tensorflow")
+    if tensorflow is None or not hasattr(tensorflow, "config"):
+        return None
+    try:
+        cards = tensorflow.config.get_visible_devices("GPU")
+        info = tensorflow.config.experimental.get_memory_info
+        return sum(info(f"GPU:{i}")["current"] for i in range(len(cards))) if cards else None
+    except (RuntimeError, ValueError, AttributeError):  # still loading in another thread, or a device without counters
+        return None
+
+
 def import_quietly() -> None:
     """Import Keras; what TensorFlow says to standard error while loading is shown only if loading fails.
 

@@ -119,15 +119,17 @@ def split_counts(table: "BucketTable", limit: int | None) -> dict[str, int]:
     return {"train": learnt - learnt // 10, "tune": learnt // 10, "val": judged}
 
 
-def for_settings(config: TrainConfig, counts: Mapping[str, int], settings: Settings) -> Estimate:
+def for_settings(
+    config: TrainConfig, counts: Mapping[str, int], settings: Settings, *, may_probe: bool = True
+) -> Estimate:
     """The estimate on this machine, from the runs there are; probes the processor once if there are none."""
-    return estimate(config, counts, *speed(settings))
+    return estimate(config, counts, *speed(settings, may_probe=may_probe))
 
 
-def speed(settings: Settings) -> tuple[dict[str, float], float]:
+def speed(settings: Settings, *, may_probe: bool = True) -> tuple[dict[str, float], float]:
     """What `estimate` needs to know of this machine: the factors of past runs, else that of the probe."""
     past = factors(past_records(settings), process.host())
-    return past, 1.0 if past else _slower(settings)
+    return past, 1.0 if past else _slower(settings, may_probe)
 
 
 def past_records(settings: Settings, most: int = 20) -> list[dict[str, Any]]:
@@ -171,13 +173,15 @@ def _burst() -> None:
         np.add(values, weights, out=values)
 
 
-def _slower(settings: Settings) -> float:
+def _slower(settings: Settings, may_probe: bool) -> float:
     """The probe's answer, kept beside the caches for the next time."""
     path = settings.cache / f"speed-{process.host()}.json"
     try:
         return float(json.loads(path.read_text())["slower"])
     except (OSError, ValueError, KeyError):
         pass
+    if not may_probe:
+        return 1.0
     found = min(20.0, max(0.05, probe()))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from visrec.config import Settings, TrainConfig
 from visrec.errors import RunError, VisrecError
-from visrec.model import presets
+from visrec.model import device, estimate, presets
 from visrec.model.faults import sentence
 from visrec.runs import jobs
 from visrec.runs.queue import Ticket
@@ -122,7 +122,10 @@ def train(
     """
     planned = plan(config, settings) if run is None else None
     run = run or jobs.new_run(config, settings, name)
-    reporter = Reporter(run, owns_process=owns_process, listen=report, explain=sentence, shares=SHARES)
+    reporter = Reporter(
+        run, owns_process=owns_process, listen=report, explain=sentence, shares=SHARES,
+        device_memory=device.memory_in_use,
+    )  # fmt: skip
     try:
         with reporter, closing(Ticket(jobs.queue_folder(settings), run.id)) as ticket:
             if on_start:
@@ -149,6 +152,7 @@ def _train(planned: Plan, settings: Settings, run: Run, reporter: Reporter) -> N
         labels=planned.labels, image_size=config.image_size, attributes=planned.attributes,
         settings=asdict(config), warnings=planned.warnings, layout=planned.table.layout,
         repairs=list(planned.table.repairs),
+        estimate=estimate.for_settings(config, _counts(planned), settings, may_probe=False).stages,
     )  # fmt: skip
     for warning in planned.warnings:
         reporter.log(f"Warning: {warning}")
@@ -164,6 +168,10 @@ def _train(planned: Plan, settings: Settings, run: Run, reporter: Reporter) -> N
         reporter.use_stages(list(SHARES))
         result = steps.whole_network(work, weights, run, reporter, warm=True)
     steps.finish(work, result, run, reporter)
+
+
+def _counts(planned: Plan) -> dict[str, int]:
+    return {str(k): int(v) for k, v in planned.samples["split"].value_counts().items()}
 
 
 def _warnings(samples: "pd.DataFrame", config: TrainConfig) -> list[str]:

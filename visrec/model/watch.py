@@ -4,7 +4,7 @@ A cell is one value of a watched attribute, or one value of each of them togethe
 NaN; one with few rows is shown with its count and never called worst without saying that one cannot tell.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 MIN_COUNT = 30
+FEW = 10
 PREFIX = "accuracy:"
 
 
@@ -59,13 +60,36 @@ class Watch:
         correct = np.asarray(correct, bool)
         if not self.cells or not len(correct):
             return ""
-        cell = min(self.cells, key=lambda c: (correct[self.cells[c]].mean(), -len(self.cells[c])))
-        rows = self.cells[cell]
-        right, overall = int(correct[rows].sum()), correct.mean()
-        low, high = wilson(right, len(rows))
-        unsure = ", cannot tell" if len(rows) < MIN_COUNT or high >= overall else ""
-        shown = ", ".join(part.partition("=")[2] for part in cell.split(","))
-        return f"Worst cell: {shown}, {right / len(rows):.2f} (n = {len(rows)}, {low:.2f} to {high:.2f}{unsure})."
+        shares = {cell: float(correct[rows].mean()) for cell, rows in self.cells.items()}
+        return worst_cell(shares, self.counts, float(correct.mean()))
+
+
+def worst_cell(shares: Mapping[str, float], counts: Mapping[str, int], overall: float) -> str:
+    """The cell with the lowest accuracy as a sentence: its interval, and whether it can be told from the whole.
+
+    Cells of fewer than `FEW` images are passed over while there are larger ones: one wrong answer of one is no news.
+
+    Parameters
+    ----------
+    shares : accuracy of each cell, 0..1
+    counts : images of each cell
+    overall : accuracy of all images, 0..1
+
+    Examples
+    --------
+    >>> worst_cell({"race=Black,age=more than 70": 0.61, "race=White": 0.9}, {"race=Black,age=more than 70": 12}, 0.8)
+    'Worst cell: Black, more than 70, 0.61 (n = 12, 0.32 to 0.81, cannot tell).'
+    """
+    known = {cell: share for cell, share in shares.items() if share == share and counts.get(cell)}
+    if not known:
+        return ""
+    enough = {cell: share for cell, share in known.items() if counts[cell] >= FEW} or known
+    cell = min(enough, key=lambda c: (enough[c], -counts[c]))
+    share, count = enough[cell], counts[cell]
+    low, high = wilson(round(share * count), count)
+    unsure = ", cannot tell" if count < MIN_COUNT or high >= overall else ""
+    shown = ", ".join(part.partition("=")[2] for part in cell.split(","))
+    return f"Worst cell: {shown}, {share:.2f} (n = {count:,}, {low:.2f} to {high:.2f}{unsure})."
 
 
 def wilson(right: int, count: int) -> tuple[float, float]:

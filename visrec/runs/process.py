@@ -5,6 +5,7 @@ A pid alone is not enough, since the system reuses them; together with the momen
 
 import contextlib
 import os
+import re
 import signal
 import socket
 import time
@@ -23,6 +24,15 @@ def started_at(pid: int) -> float | None:
     except OSError:
         return None
     return None if fields[0] in "ZX" else float(fields[19])
+
+
+def memory() -> int | None:
+    """Bytes that this process has for itself (resident, anonymous: memory maps of files do not count)."""
+    try:
+        found = re.search(r"^RssAnon:\s+(\d+) kB", Path("/proc/self/status").read_text(), re.MULTILINE)
+    except OSError:
+        return None
+    return int(found[1]) * 1024 if found else None
 
 
 def same_process(pid: int, start: float | None) -> bool:

@@ -38,6 +38,8 @@ class Reporter:
     owns_process : this process does nothing else, and may be ended by a signal
     listen : also called with each new Status, e.g. to draw a bar in a terminal
     explain : turns an exception into a sentence for a user
+    resumable : whether there will be a checkpoint to go on from
+    device_memory : gives the bytes in use on the GPU, None without one
     """
 
     def __init__(
@@ -49,6 +51,8 @@ class Reporter:
         explain: Callable[[BaseException], str] = str,
         shares: Mapping[str, float] = SHARES,
         heartbeat: float = HEARTBEAT_SECONDS,
+        resumable: bool = True,
+        device_memory: Callable[[], int | None] = lambda: None,
     ):
         self.run = run
         self.seconds: dict[str, float] = {}
@@ -56,6 +60,7 @@ class Reporter:
         self._explain = explain
         self._shares = dict(shares)
         self._heartbeat = heartbeat
+        self._device_memory = device_memory
         self._lock = threading.RLock()
         self._asked = threading.Event()
         self._ended = threading.Event()
@@ -66,7 +71,7 @@ class Reporter:
         pid, began = _this_process()
         self.status = Status(
             "queued", started=now, heartbeat=now, pid=pid, process_start=began, host=process.host(),
-            owns_process=owns_process, message="Starting.",
+            owns_process=owns_process, message="Starting.", resumable=resumable,
         )  # fmt: skip
         self._thread = threading.Thread(target=self._beat, name="visrec-heartbeat", daemon=True)
 
@@ -214,7 +219,11 @@ class Reporter:
                 if self.run.cancel_asked():
                     self._asked.set()
                 if silent >= self._heartbeat or local:
-                    self._write()
+                    with self._lock:
+                        self.status = replace(
+                            self.status, memory=process.memory(), device_memory=self._device_memory()
+                        )  # fmt: skip
+                        self._write()
                     self._log.flush()
                     silent = 0.0
             except Exception as error:  # a store that hiccups must not silence the heartbeat for good

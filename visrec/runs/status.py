@@ -28,6 +28,14 @@ NEXT_ACTION = {
 }
 
 
+START_AGAIN = {
+    "cancelled": "Start it again, or leave it.",
+    "failed": "Mend what the message names, then start it again.",
+    "lost": "Its process is gone: start it again.",
+}
+"""The same for what has no checkpoint to go on from, such as an atlas or an import."""
+
+
 @dataclass(frozen=True)
 class Status:
     """Where a run stands.
@@ -45,6 +53,8 @@ class Status:
     owns_process : whether the process does nothing but this run, and so may be ended by a signal
     position : place in the queue, 0 = it is this run's turn
     error : the sentence of a failure, empty otherwise
+    resumable : whether it can go on from a checkpoint; otherwise it is started again
+    memory, device_memory : bytes that its process has for itself, and has on the GPU; None = unknown, or no GPU
 
     Examples
     --------
@@ -67,6 +77,9 @@ class Status:
     stage_progress: float = 0.0
     stage_left: float | None = None
     position: int = 0
+    resumable: bool = True
+    memory: int | None = None
+    device_memory: int | None = None
 
     @property
     def finished(self) -> bool:
@@ -81,7 +94,7 @@ class Status:
     @property
     def next_action(self) -> str:
         """What a user can do now."""
-        return NEXT_ACTION[self.state]
+        return NEXT_ACTION[self.state] if self.resumable else START_AGAIN.get(self.state, NEXT_ACTION[self.state])
 
     def to_json(self) -> dict[str, Any]:
         """A plain dict, for ``status.json``."""
@@ -121,7 +134,8 @@ def derive(status: Status, *, now: float, cancel_asked: bool, alive: Callable[[S
             if silent > LOST_AFTER_SECONDS
             else "Its process ended without saying why (killed, or the machine ran out of memory)"
         )
-        message = f"{sentence}. Resume goes on from the last checkpoint."
+        how = "Resume goes on from the last checkpoint." if status.resumable else "Start it again."
+        message = f"{sentence}. {how}"
         return replace(status, state="lost", message=message, error=message, finished_at=status.heartbeat)
     if cancel_asked:
         return replace(status, state="cancelling", message="Stopping; what was reached is kept.")

@@ -33,7 +33,9 @@ def show(run, status) -> None:
     stages = used_stages(record)
     if status.state in ("queued", "running", "cancelling"):
         st.progress(min(1.0, max(0.0, status.progress)), text=progress_line(status))
-        st.caption(stage_line(status, stages))
+        st.caption(stage_line(status, stages, record.get("estimate")))
+        if said := machine_line(record, status):
+            st.caption(f":material/memory: {widgets.escape(said)}")
     else:
         show_outcome(run, record, status)
     if note := record.get("weights_note"):
@@ -63,6 +65,8 @@ def used_stages(record: dict) -> list[str]:
     ['prepare', 'fine_tune', 'predict', 'export']
     """
     settings = record.get("settings") or {}
+    if record.get("kind") == "imported-model":
+        return ["export", "prepare", "predict"] if record.get("bucket") else ["export"]
     left_out: set[str] = set()
     if settings.get("fine_tune_epochs") == 0:
         left_out = {"fine_tune"}
@@ -83,16 +87,45 @@ def progress_line(status) -> str:
     return f"{name}{share}{left}{stopping}"
 
 
-def stage_line(status, stages: list[str]) -> str:
-    """The steps in order, each with its mark: done, now, to come."""
+def stage_line(status, stages: list[str], expected: dict[str, float] | None = None) -> str:
+    """The steps in order, each with its mark (done, now, to come) and, as far as it is known, the time it will take."""
     current = stages.index(status.stage) if status.stage in stages else -1
     marks = []
     for position, stage in enumerate(stages):
         icon = "check_circle" if position < current else "pending" if position == current else "radio_button_unchecked"
         text = STAGES[stage]
-        marks.append(f":material/{icon}: " + (f"**{text}**" if position == current else text))
+        coming = (expected or {}).get(stage, 0) if position > current else 0
+        about = f" ~{wording.duration(coming)}" if coming >= 1 else ""
+        marks.append(f":material/{icon}: " + (f"**{text}**" if position == current else text + about))
     elapsed = f" · running for {wording.duration(time.time() - status.started)}" if status.started else ""
-    return "\u2003".join(marks) + elapsed
+    return "\u2003".join(marks) + elapsed + left_line(status, stages[current + 1 :], expected)
+
+
+def left_line(status, coming: list[str], expected: dict[str, float] | None) -> str:
+    """The time left in all: what the stage still takes, and the estimate of those to come."""
+    if not expected or status.state == "queued" or status.stage not in STAGES:
+        return ""
+    now = status.stage_left
+    if now is None:
+        now = expected.get(status.stage, 0) * (1 - status.stage_progress)
+    left = now + sum(expected.get(stage, 0) for stage in coming)
+    return f" · about {wording.duration(left)} left in all" if left >= 2 else ""
+
+
+def machine_line(record: dict, status) -> str:
+    """What it runs on, and the memory in use there.
+
+    >>> from visrec.runs.status import Status
+    >>> machine_line({"lineage": {"device": "CPU (2 cores)", "host": "a"}}, Status("running", memory=1_500_000_000))
+    'CPU (2 cores) on a · 1.5 GB of memory in use'
+    """
+    lineage = record.get("lineage") or {}
+    where = " on ".join(part for part in (lineage.get("device"), lineage.get("host") or status.host) if part)
+    policy = lineage.get("policy", "float32")
+    parts = [where, "" if policy == "float32" else policy.replace("_", " ")]
+    for value, what in ((status.memory, "memory"), (status.device_memory, "GPU memory")):
+        parts.append("" if value is None else f"{value / 1e9:.1f} GB of {what} in use")
+    return " · ".join(part for part in parts if part)
 
 
 def show_outcome(run, record: dict, status) -> None:
@@ -145,11 +178,12 @@ def show_cells(history: pd.DataFrame, watched: dict[str, int]) -> None:
     if not cells:
         return
     st.markdown("**Accuracy of each watched group**")
+    if said := worst_line(history, watched):
+        st.caption(f":material/trending_down: {widgets.escape(said)}")
     large = [cell for cell in cells if watched.get(cell, 0) >= FOLLOWED]
     if not large:
         st.caption(f"Every watched group has fewer than {FOLLOWED} images to follow it by; the audit uses more images.")
         return
-    st.caption(f":material/trending_down: {worst_line(history, large, watched)}")
     last = history[[CELL + cell for cell in large]].iloc[-1].sort_values()
     names = list(last.index)
     drawn = names if len(names) <= MAX_CELLS else [*names[: MAX_CELLS - 2], *names[-2:]]
@@ -164,20 +198,13 @@ def show_cells(history: pd.DataFrame, watched: dict[str, int]) -> None:
         st.caption(f"{said[:1].upper()}{said[1:]}. The table has all.")
 
 
-def worst_line(history: pd.DataFrame, cells: list[str], watched: dict[str, int]) -> str:
-    """The lowest group now, with its interval, and whether that can be told from the whole."""
-    from visrec.model.watch import wilson
+def worst_line(history: pd.DataFrame, watched: dict[str, int]) -> str:
+    """The watch line: the lowest group after the last pass, and whether that can be told from the whole."""
+    from visrec.model.watch import worst_cell
 
     row = history.iloc[-1]
-    cell = min(cells, key=lambda name: row[CELL + name])
-    share, count = float(row[CELL + cell]), int(watched[cell])
-    low, high = wilson(round(share * count), count)
-    overall = row.get("tune_accuracy", float("nan"))
-    unsure = "" if high < overall else "; on so few images it cannot be told from the others"
-    return (
-        f"Lowest now: {widgets.escape(cell_name(CELL + cell))}, {share:.2f} "
-        f"({low:.2f} to {high:.2f}, n = {count:,}){unsure}."
-    )
+    shares = {c.removeprefix(CELL): float(row[c]) for c in history.columns if c.startswith(CELL)}
+    return worst_cell(shares, watched, float(row.get("tune_accuracy", float("nan"))))
 
 
 def lines_of(history: pd.DataFrame, kind: str) -> dict[str, str]:
@@ -248,16 +275,18 @@ def actions(run, status) -> None:
                     frame.go(page, run=run.id)
         if status.state in ("cancelled", "failed", "lost"):
             resume = lambda r: jobs.resume(r, cached.settings())
-            st.button(
-                "Resume",
-                type="primary",
-                icon=":material/resume:",
-                key="train_resume",
-                on_click=_call,
-                args=(resume, run),
-            )
+            if run.record.get("kind", "trained") == "trained":
+                st.button(
+                    "Resume",
+                    type="primary",
+                    icon=":material/resume:",
+                    key="train_resume",
+                    on_click=_call,
+                    args=(resume, run),
+                )
+        if status.finished:
             with st.popover("Delete", icon=":material/delete:"):
-                st.write("The run's folder goes for good: record, log and checkpoint.")
+                st.write("The run's folder goes for good: record, log, model and everything made from it.")
                 st.button("Delete it", key="train_delete", on_click=_call, args=(_delete, run))
 
 
