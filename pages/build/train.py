@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from visrec.ui import buckets, cached, frame, state, train_form, training, widgets, wording
+from visrec.ui import buckets, cached, frame, model_form, state, train_form, training, widgets, wording
 
 frame.open_page("Train", "From bucket to audited model.")
 training.show_refusal()
@@ -52,6 +52,9 @@ if config is not None and st.button(
     cached.forget_runs()
     state.set_focus(started.id)
     st.rerun()
+
+with st.expander("Bring a model that was trained elsewhere", icon=":material/deployed_code:"):
+    model_form.draw()
 
 st.subheader("Recent runs and queue", anchor=False)
 train_form.recent(cached.run_list()[:8])

@@ -5,6 +5,8 @@ model answers for the rows that may be audited (``val`` and ``test``); whether i
 something that only its owner knows.
 """
 
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from visrec.config import Settings, TrainConfig
 from visrec.errors import InputError, RunError, VisrecError
 from visrec.model import foreign
+from visrec.runs import jobs
 from visrec.runs.record import Run, open_runs
 from visrec.runs.reporter import Cancelled, Reporter
 from visrec.runs.status import Status
@@ -74,7 +77,7 @@ def import_model(
     record = _record(path, labels, found, scale, logits, planned)
     run = open_runs(settings).create(record, name or path.stem)
     try:
-        with Reporter(run, listen=report, explain=sentence, shares=SHARES) as reporter:
+        with Reporter(run, listen=report, explain=sentence, shares=SHARES, resumable=False) as reporter:
             reporter.use_stages(list(SHARES) if planned else ["export"])
             reporter.stage("export", "Writing the model.")
             _keep(run, found, labels)
@@ -89,6 +92,34 @@ def import_model(
         told = str(error) if isinstance(error, VisrecError) else sentence(error)
         raise RunError(f"Run '{run.id}' failed: {told}") from error
     return run
+
+
+def start(
+    path: Path,
+    settings: Settings,
+    labels: Sequence[str],
+    *,
+    scale: str = "0..255",
+    size: int | None = None,
+    logits: bool = False,
+    bucket: str | None = None,
+    target: str | None = None,
+    by: Sequence[str] | None = None,
+    name: str | None = None,
+) -> "subprocess.Popen":
+    """`import_model` in a process of its own, so that a stranger's file is never opened by the web server.
+
+    What it says goes to ``import.out`` (JSON) and ``import.err`` beside the file; the run shows its progress itself.
+    """
+    command = [sys.executable, "-m", "visrec", "import-model", str(path), f"--labels={','.join(labels)}"]
+    command += [f"--scale={scale}", "--json", *(["--logits"] if logits else [])]
+    given = {"size": size, "bucket": bucket, "target": target, "by": None if by is None else ",".join(by), "name": name}
+    command += [f"--{key}={value}" for key, value in given.items() if value is not None]
+    with (path.parent / "import.out").open("wb") as out, (path.parent / "import.err").open("wb") as err:
+        return subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=out, stderr=err, start_new_session=True,
+            env=jobs.environment(settings),
+        )  # fmt: skip
 
 
 def _planned(bucket: str, target, by, size: int, labels: list[str], settings: Settings) -> "Plan":
@@ -145,7 +176,6 @@ def _answer(run: Run, planned: "Plan", labels: list[str], settings: Settings, re
     from visrec.data.prepare import prepare
     from visrec.model import device, lineage
     from visrec.model.predict import load_predictor
-    from visrec.runs import jobs
 
     config = planned.config
     reporter.stage("prepare", f"Reading and resizing {len(planned.samples):,} images to {config.image_size} px.")

@@ -36,14 +36,19 @@ def upload() -> Path | None:
             "in pieces."
         )
         return None
-    folder = Path(tempfile.gettempdir()) / "visrec-uploads"
-    folder.mkdir(mode=0o700, exist_ok=True)
-    _remove_old(folder)
-    path = folder / f"{sent.file_id}" / Path(sent.name).name
+    path = upload_folder() / f"{sent.file_id}" / Path(sent.name).name
     if not path.exists():
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(sent.getvalue())
     return path
+
+
+def upload_folder() -> Path:
+    """Where uploads lie until they are imported; those of yesterday are removed."""
+    folder = Path(tempfile.gettempdir()) / "visrec-uploads"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    _remove_old(folder)
+    return folder
 
 
 def _remove_old(folder: Path) -> None:
