@@ -68,7 +68,7 @@ def composite_intervals(table: CellTable, question: Question) -> dict[str, tuple
     drawn = composites(_bootstrap_cells(counts, question.replicates, rng), is_class)
     result = {}
     for rate in COMPOSITES:
-        low, high = _percentiles(drawn[rate])
+        low, high = percentiles(drawn[rate])
         certain = ~(high > low)
         low, high = np.where(certain, exact[rate][0], low), np.where(certain, exact[rate][1], high)
         unknown = np.isnan(seen[rate])
@@ -117,9 +117,9 @@ def _rest_frame(rate: str, share: Shares, drawn: np.ndarray, names, table: CellT
     boot_rest = ratio(boot_x.sum(1, keepdims=True) - boot_x, boot_n.sum(1, keepdims=True) - boot_n)
     null_x = chance.redraw_shares(x, n, question.replicates, chance.generator(question.seed, *table.by, rate)).T
     null = ratio(null_x, n) - ratio(null_x.sum(1, keepdims=True) - null_x, n.sum() - n)
-    low, high = _percentiles(boot - boot_rest)
-    null_low, null_high = _percentiles(null)
-    ratio_low, ratio_high = _percentiles(_divided(boot, boot_rest))
+    low, high = percentiles(boot - boot_rest)
+    null_low, null_high = percentiles(null)
+    ratio_low, ratio_high = percentiles(_divided(boot, boot_rest))
     few = (n < max(question.min_count, 1)) | (n.sum() - n < max(question.min_count, 1))
     p, _ = pair_p_values(x, n, x.sum() - x, n.sum() - n)
     return pd.DataFrame(
@@ -157,7 +157,7 @@ def _divided(a: np.ndarray, b: np.ndarray) -> np.ndarray:
         return np.where(b > 0, a / b, np.nan)
 
 
-def _percentiles(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def percentiles(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """2.5th and 97.5th percentile over replicates (axis 0), NaN draws left out."""
     values = np.ascontiguousarray(values.T)  # replicates side by side: sorting them is several times faster
     if not np.isnan(values).any():

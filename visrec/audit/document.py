@@ -9,12 +9,10 @@ import numpy as np
 import pandas as pd
 
 from visrec.audit import metric_text, rates
+from visrec.audit.pairs import MOST_PAIRS
 
 if TYPE_CHECKING:
     from visrec.audit.engine import Audit
-
-MOST_PAIRS = 2_000
-"""Pairs listed, those with the smallest p first; ``pairs_total`` says how many there are."""
 
 AVERAGES = ("micro_tpr", "micro_ppv", "micro_f1", "macro_tpr", "macro_fpr", "macro_ppv", "macro_f1")
 GAP_KEYS = (
