@@ -48,3 +48,39 @@ def test_empty_name_is_refused_in_a_sentence(app, run):
 
     assert any("1 to 80 characters" in e.value for e in app.error)
     assert "drawn" == run.record["name"]
+
+
+def test_search_narrows_the_list(app, places):
+    """By any word of the table; what matches nothing says so."""
+    make_run(places, name="older")
+    make_run(places, state="failed", name="newer")
+    app.run()
+    app.switch_page(PAGE).run()
+    app.text_input(key="runs_search").set_value("FAILED new").run()
+    assert ["newer"] == app.dataframe[0].value["name"].tolist()
+
+    app.text_input(key="runs_search").set_value("nothing like it").run()
+    assert not app.exception
+    assert any("No run has 'nothing like it'" in c.value for c in app.caption)
+
+
+def test_a_run_is_deleted_only_after_a_second_press(app, places):
+    """The first opens a popover that says what goes; the second does it."""
+    run = make_run(places, name="old")
+    app.run()
+    app.switch_page(PAGE).run()
+    assert run.has("run.json")
+    app.button(key="train_delete").click().run()
+
+    assert not app.exception
+    assert not run.has("run.json")
+
+
+def test_lineage_names_code_packages_and_seed(app, places):
+    """Enough to trace a figure to what made it."""
+    make_run(places, lineage={"code": "1+abc", "packages": {"keras": "3.15"}, "seed": 7, "host": "here"})
+    app.run()
+    app.switch_page(PAGE).run()
+    table = next(d.value for d in app.dataframe if "what" in d.value).set_index("what")["value"]
+
+    assert ("1+abc", "3.15", "7", "here") == tuple(table[["code", "keras", "seed", "host"]])

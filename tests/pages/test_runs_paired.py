@@ -80,3 +80,25 @@ def test_a_run_without_predictions_leaves_the_plain_remark(places, run):
 
     assert not at.exception
     assert any("overlap" in c.value for c in at.caption)
+
+
+def test_gaps_and_curves_stand_side_by_side(places, run):
+    """Each run's gap in each watched attribute with its verdict, and their passes in one chart."""
+    import pandas as pd
+
+    other = better(places)
+    for made, values in ((run, [0.5, 0.6]), (other, [0.6, 0.8, 0.9])):
+        made.write_table("history.csv", pd.DataFrame({"stage": "fine_tune", "tune_accuracy": values}))
+    at = page().run()
+
+    assert not at.exception
+    gaps = next(d.value for d in at.dataframe if "chance" in d.value)
+    assert {("drawn", "race"), ("drawn", "age"), ("better", "race"), ("better", "age")} == set(
+        zip(gaps["run"], gaps["attribute"], strict=True)
+    )
+    by_race = gaps[gaps["attribute"] == "race"].set_index("run")
+    assert "supported" == by_race.loc["drawn", "verdict"]
+    assert by_race.loc["drawn", "worst"].startswith("Black")
+    assert by_race.loc["better", "gap"] < by_race.loc["drawn", "gap"]
+    curves = next(d.value for d in at.dataframe if "pass" in d.value)
+    assert [3, 3] == [len(curves), curves["better"].notna().sum()]

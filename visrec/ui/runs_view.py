@@ -6,7 +6,7 @@ import pandas as pd
 import streamlit as st
 
 from visrec.errors import VisrecError
-from visrec.ui import cached, frame, paired_view, training, widgets, wording
+from visrec.ui import cached, frame, paired_view, runs_side_view, training, widgets, wording
 
 SETTING_WORDS = {
     "bucket": "bucket",
@@ -46,11 +46,23 @@ def as_table(rows: list) -> pd.DataFrame:
 
 
 def choose(rows: list) -> list:
-    """The table of all runs; returns the chosen rows, the run in focus when none is ticked."""
+    """The table of all runs, searched and sorted as the reader likes; returns the chosen rows."""
+    wanted = ""
+    if len(rows) > 1:
+        wanted = st.text_input(
+            "Search",
+            key="runs_search",
+            placeholder="name, bucket, state, target ...",
+            icon=":material/search:",
+        )
+        rows = search(rows, wanted)
+    if not rows:
+        st.caption(f"No run has '{widgets.escape(wanted)}' in its name, bucket, state, target, kind or date.")
+        return []
     chosen = st.dataframe(
         as_table(rows),
         hide_index=True,
-        key="runs_table",
+        key="runs_table" + (f"_{wanted}" if wanted else ""),  # what was ticked in another list is not meant here
         on_select="rerun",
         selection_mode="multi-row",
         alt="All runs, newest first",
@@ -59,12 +71,22 @@ def choose(rows: list) -> list:
     return [rows[i] for i in chosen["selection"]["rows"] if i < len(rows)]
 
 
+def search(rows: list, wanted: str) -> list:
+    """The rows in which every word looked for stands somewhere, whatever its case."""
+    words = wanted.lower().split()
+    if not words:
+        return rows
+    table = as_table(rows).drop(columns="accuracy").astype(str)
+    texts = (" ".join(values).lower() for values in table.itertuples(index=False))
+    return [row for row, text in zip(rows, texts, strict=True) if all(word in text for word in words)]
+
+
 def show_details(row) -> None:
     """One run: outcome, next steps, how it was made, name and note."""
     run = cached.run(row.id)
     record, status = run.record, run.status()
     st.subheader(f"{wording.STATE_ICONS.get(row.state, '')} {widgets.escape(row.name)}", anchor=False)
-    if record.get("kind", "trained") == "trained":
+    if record.get("kind", "trained") != "imported-table":
         training.show(run, status)
     training.actions(run, status)
     settings, lineage = st.columns(2)
@@ -155,6 +177,9 @@ def compare(rows: list) -> None:
                     frame.go("overview" if row.usable else "train", run=row.id)
     if not paired_view.show(rows):
         st.caption(verdict(list(records.values())))
+    named = dict(zip(records, rows, strict=True))
+    runs_side_view.show_gaps(named)
+    runs_side_view.show_curves(named)
     table = settings_table(records)
     differs = table[table.columns[1:]].nunique(axis=1) > 1
     st.markdown("**Settings that differ**")
