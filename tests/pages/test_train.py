@@ -103,15 +103,17 @@ def test_live_panel_shows_curves_groups_and_log(app, places):
             }
         ),
     )  # fmt: skip
-    run.write_status(
-        Status("running", "fine_tune", 0.5, "Epoch 2", heartbeat=time.time(), started=time.time(), stage_progress=0.4)
-    )
+    run.update(estimate={"fine_tune": 100.0, "predict": 30.0}, lineage={"device": "CPU (2 cores)", "host": "here"})
+    now = {"heartbeat": time.time(), "started": time.time(), "memory": 1_500_000_000}
+    run.write_status(Status("running", "fine_tune", 0.5, "Epoch 2", stage_progress=0.4, stage_left=60.0, **now))
     app.switch_page(PAGE).run()
 
     assert 3 == len(app.get("plotly_chart"))
-    said = "\n".join(c.value for c in app.caption)
+    said = "\n".join(c.value for c in app.caption).replace("\\", "")
     assert "Worst cell: Black, 0.50 (n = 40, 0.35 to 0.65)" in said
     assert "1 of 3 groups have fewer than 20 images" in said
+    assert "CPU (2 cores) on here · 1.5 GB of memory in use" in said
+    assert "about 1 min 30 s left in all" in said
 
 
 def test_weights_note_is_shown(app, places):
@@ -131,3 +133,60 @@ def test_cancel_that_comes_too_late_is_a_sentence(app, places, monkeypatch):
 
     assert not app.exception
     assert any("only a run that is queued or running" in e.value for e in app.error)
+
+
+def test_the_time_it_will_take_is_said_with_what_that_rests_on(app, tiny, started):
+    """From past runs of this machine where there are some, else from a probe; longer with more passes."""
+    app.switch_page(PAGE).run()
+    said = "\n".join(m.value for m in app.markdown)
+    assert "from a short probe of this machine" in said
+    assert "fine-tune" in said
+
+    app.radio(key="train_preset").set_value("quick").run()
+    assert "5 passes of fine-tuning" in "\n".join(m.value for m in app.markdown)
+
+
+def test_a_model_of_ones_own_is_imported_by_a_process_of_its_own(app, tiny, places, monkeypatch):
+    """The form hands over what `visrec import-model` takes; the run that appears comes into focus."""
+    asked = []
+
+    class Ended:
+        def poll(self):
+            return 0
+
+    def start(path, settings, labels, **options):
+        asked.append((path.name, path.read_bytes(), labels, options))
+        make_run(places, name="brought", kind="imported-model")
+        return Ended()
+
+    monkeypatch.setattr("visrec.model.import_model.start", start)
+    app.switch_page(PAGE).run()
+    app.file_uploader(key="model_upload").upload("m.keras", b"bytes", "application/octet-stream")
+    app.text_input(key="model_labels").set_value("neutral, smiling")
+    app.selectbox(key="model_scale").set_value("-1..1").run()
+    app.button(key="model_go").click().run()
+
+    [(name, data, labels, options)] = asked
+    assert ("m.keras", b"bytes", ["neutral", "smiling"]) == (name, data, labels)
+    assert ("-1..1", "tiny", "expression", None, False) == tuple(
+        options[key] for key in ("scale", "bucket", "target", "size", "logits")
+    )
+    assert not app.exception
+    assert any("brought" in s.value for s in app.subheader)
+
+
+def test_a_model_that_is_refused_is_a_sentence(app, tiny, monkeypatch):
+    """What the process said last, and no run."""
+
+    def start(path, settings, labels, **options):
+        (path.parent / "import.err").write_text("a warning\nvisrec: 'm.keras' holds the layer Lambda.\n")
+        return type("Ended", (), {"poll": lambda self: 2})()
+
+    monkeypatch.setattr("visrec.model.import_model.start", start)
+    app.switch_page(PAGE).run()
+    app.file_uploader(key="model_upload").upload("m.keras", b"bytes", "application/octet-stream")
+    app.text_input(key="model_labels").set_value("a, b").run()
+    app.button(key="model_go").click().run()
+
+    assert not app.exception
+    assert any("holds the layer Lambda" in e.value for e in app.error)

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 STARTING = 10.0
 """Seconds until the libraries are loaded."""
+SET_UP = {"features": 3.0, "fine_tune": 9.0, "predict": 2.0}
+"""Seconds a stage takes before its first image: building, tracing or converting the network."""
 NEWEST = 5
 """So many runs of the past speak for a stage; older ones may be of another code or machine."""
 PROBE_SECONDS = 3.0
@@ -74,7 +76,7 @@ def reference(config: TrainConfig, counts: Mapping[str, int]) -> dict[str, float
 def factors(records: Iterable[Mapping[str, Any]], host: str) -> dict[str, float]:
     """How much slower (above 1) than the reference each stage ran in the newest runs on a host.
 
-    >>> run = {"lineage": {"host": "a"}, "samples": {"train": 1180}, "seconds": {"fine_tune": 23.0},
+    >>> run = {"lineage": {"host": "a"}, "samples": {"train": 1180}, "seconds": {"fine_tune": 32.0},
     ...        "settings": {"bucket": "b", "image_size": 128, "alpha": 1.0, "fine_tune_epochs": 1, "weights": "none"}}
     >>> factors([run], "a")
     {'fine_tune': 2.0}
@@ -88,7 +90,7 @@ def factors(records: Iterable[Mapping[str, Any]], host: str) -> dict[str, float]
         for stage, expected in reference(_config(record["settings"]), record.get("samples") or {}).items():
             took, before = record["seconds"].get(stage), known.setdefault(stage, [])
             if took and expected >= 1.0 and len(before) < NEWEST:
-                before.append(min(50.0, max(0.02, took / expected)))
+                before.append(min(50.0, max(0.02, (took - SET_UP.get(stage, 0.0)) / expected)))
     return {stage: round(statistics.median(found), 3) for stage, found in known.items() if found}
 
 
@@ -98,12 +100,13 @@ def estimate(
     """Seconds of each stage: by past runs where they tell, else by how much ``slower`` the processor is.
 
     >>> config = TrainConfig("b", image_size=128, alpha=1.0, epochs=0, fine_tune_epochs=1, weights="none")
-    >>> one, two = (estimate(config, {"train": n}, {"fine_tune": 2.0}).stages["fine_tune"] for n in (1000, 2000))
-    >>> round(two / one, 3)
-    2.0
+    >>> one, two = (estimate(config, {"train": n}, {"fine_tune": 2.0}).stages["fine_tune"] for n in (1180, 2360))
+    >>> one, two  # twice 11.5 s for each 1,180 images, and 9 s of setting up
+    (32.0, 55.0)
     """
     typical = statistics.median(past.values()) if past else slower
-    stages = {s: expected * past.get(s, typical) for s, expected in reference(config, counts).items()}
+    expected = reference(config, counts)
+    stages = {s: SET_UP.get(s, 0.0) + value * past.get(s, typical) for s, value in expected.items()}
     return Estimate({s: round(v, 1) for s, v in stages.items()}, "past runs" if past else "a probe")
 
 
