@@ -70,6 +70,28 @@ def test_a_stopped_and_resumed_training_ends_with_the_same_weights(data, tmp_pat
     pd.testing.assert_frame_equal(whole.history(), cut.history())
 
 
+def test_frozen_layers_keep_their_weights_and_statistics(data, tmp_path):
+    """What ImageNet taught the early layers stays, their BatchNorm included; what follows learns."""
+    before, run = model(), new_run(tmp_path)
+    after = model()
+    after.set_weights(tuned(run, data))
+    learns = False
+    pairs = zip(*(network.get_layer(mobilenet.BACKBONE).layers for network in (before, after)), strict=True)
+    changed = {True: 0, False: 0}
+    for old, new in pairs:
+        learns = learns or old.name == fine_tune.Recipe().frozen
+        changed[learns] += any((a != b).any() for a, b in zip(old.get_weights(), new.get_weights(), strict=True))
+
+    assert changed[False] == 0
+    assert changed[True] > 50
+
+
+def test_a_layer_to_freeze_before_that_is_not_there_is_an_error():
+    """A misspelt name must not freeze everything in silence."""
+    with pytest.raises(ValueError, match="no layer 'block_66'"):
+        mobilenet.freeze_before(model(), "block_66")
+
+
 def test_nan_loss_fails_with_a_sentence(data, tmp_path):
     """A loss that is no number is said, and the last good checkpoint is kept."""
     spoilt = fine_tune.Data(data.images, data.labels, data.weights * np.nan, data.train, data.tune, 2)
