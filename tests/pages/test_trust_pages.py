@@ -184,6 +184,8 @@ def test_aif360_on_the_page_is_the_command_lines_to_the_last_digit(app, run, cap
     assert not app.error
     [shown] = [d.value for d in app.dataframe if "Name in AIF360" in d.value]
     assert len(shown) > 20
+    for name, why in document["aif360_left_out"].items():  # what AIF360 has and the table has not is said with it
+        assert f"{name.replace('_', ' ')} ({why})" in words(app)
     table = kept["aif360_race_White"]
     assert len(table) == len(document["aif360"])
     for row in table.to_dict("records"):

@@ -136,3 +136,25 @@ def test_guess_never_takes_one_column_twice():
 def test_prefixes(names, keys, expected):
     """The longest ending that agrees wins."""
     assert expected == fit_prefix(names, keys)[:2]
+
+
+def test_a_table_too_large_for_the_pages_is_refused_before_it_is_read(settings, tmp_path, monkeypatch):
+    """One sentence: the limit, why, and the command that has none; nothing heavy is done first."""
+    from visrec.audit import predictions, sources
+
+    monkeypatch.setattr(predictions, "KEEP_ROWS", 100)
+    monkeypatch.setattr(sources.Source, "batches", lambda *a, **k: pytest.fail("the table was read"))
+    path = tmp_path / "large.parquet"
+    pd.DataFrame({"truth": ["a", "b"] * 100, "answer": ["a"] * 200, "race": ["x"] * 200}).to_parquet(path)
+
+    with pytest.raises(InputError, match=r"has 200 rows; up to 100 can be kept as a run.*visrec audit TABLE"):
+        import_table(path, settings, COLUMNS)
+    assert not open_runs(settings).list()
+
+
+def test_the_upload_page_says_the_limit():
+    """The page's number is the reader's."""
+    from visrec.audit.predictions import KEEP_ROWS
+    from visrec.ui import import_view
+
+    assert KEEP_ROWS == import_view.MOST_ROWS

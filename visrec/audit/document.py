@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from visrec.audit import metric_text, rates
+from visrec.audit.aif360_metrics import LEFT_OUT
 from visrec.audit.pairs import MOST_PAIRS
 
 if TYPE_CHECKING:
@@ -62,6 +63,7 @@ def build(audit: "Audit", aif360: bool = True) -> dict:
     if aif360:
         result["aif360"] = aif360_document(audit.aif360)
         result["aif360_groups"] = _plain(audit.aif360_groups)
+        result["aif360_left_out"] = dict(LEFT_OUT)
     if predictions.has_scores and audit.question.outcome in audit.labels:
         result["auc"], result["calibration"] = _plain(audit.auc), _plain(audit.calibration)
     return result

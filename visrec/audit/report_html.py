@@ -7,6 +7,7 @@ import math
 from html import escape
 from typing import TYPE_CHECKING
 
+from visrec.audit.aif360_metrics import LEFT_OUT
 from visrec.audit.metric_text import AIF360_TEXT, RATE_TEXT, gap_sentence, metric_sentence
 
 if TYPE_CHECKING:
@@ -122,8 +123,10 @@ def _aif360(audit: "Audit") -> str:
         rows.append([text.title, _number(row["value"]), interval, band, f"{text.ideal:g}", metric_sentence(row)])
     group = "; ".join(f"{name} {' or '.join(values)}" for name, values in audit.privileged.items())
     head = ["metric", "value", "95 % interval", "chance alone", "ideal", "in words"]
+    left_out = "; ".join(f"{name.replace('_', ' ')} ({why})" for name, why in LEFT_OUT.items())
     return (
         f"<h2>AIF360 metrics</h2><p>Reference group: {escape(group)}; compared with all others.</p>{_table(head, rows)}"
+        f"<p class='small'>Not in the table: {escape(left_out)}.</p>"
     )
 
 

@@ -83,6 +83,8 @@ def _predictions(args, settings):
         "attribute_table": args.attributes,
     }
     if _is_table(args.target):
+        if args.keep or args.images:
+            _require_keepable(args.target)
         args.split = args.split or default_split(args.target)
         label, prediction = args.label or "label", args.prediction or "prediction"
         options |= {"label": label, "prediction": prediction, "split": args.split}
@@ -92,6 +94,12 @@ def _predictions(args, settings):
             f"--keep and --images are for a table; '{args.target}' is not a file, so it is taken for a run."
         )
     return _of_run(args, settings, options)
+
+
+def _require_keepable(target: str) -> None:
+    from visrec.runs.import_table import require_keepable
+
+    require_keepable(target)
 
 
 def _keep(args, settings) -> str:

@@ -93,9 +93,10 @@ def read_table(source: "Path | str | pd.DataFrame", columns: Columns) -> "Predic
     InputError
         What `visrec.audit.predictions.load_predictions` raises, and for a table too large to keep row by row.
     """
-    from visrec.audit.predictions import KEEP_ROWS, load_predictions
+    from visrec.audit.predictions import load_predictions
     from visrec.audit.splits import default_split
 
+    require_keepable(source)
     scores = columns.scores[0] if len(columns.scores) == 1 else list(columns.scores)
     read = load_predictions(
         source,
@@ -110,11 +111,34 @@ def read_table(source: "Path | str | pd.DataFrame", columns: Columns) -> "Predic
         attribute_table=columns.attribute_table,
     )
     if read.rows is None:
-        raise InputError(
-            f"The table has {read.total:,} rows; up to {KEEP_ROWS:,} can be kept as a run. "
-            "Audit it on the command line, which reads it in pieces: `visrec audit TABLE --label ... --json`."
-        )
+        raise InputError(_too_large(read.total))
     return read
+
+
+def require_keepable(source: "Path | str | pd.DataFrame") -> None:
+    """Refuse a table that is too large to become a run before it is read, where its file says how large it is.
+
+    Raises
+    ------
+    InputError
+        With the limit, and what to do instead.
+    """
+    from visrec.audit.predictions import KEEP_ROWS
+    from visrec.audit.sources import open_source
+
+    rows = open_source(source).rows
+    if rows is not None and rows > KEEP_ROWS:
+        raise InputError(_too_large(rows))
+
+
+def _too_large(rows: int) -> str:
+    from visrec.audit.predictions import KEEP_ROWS
+
+    return (
+        f"The table has {rows:,} rows; up to {KEEP_ROWS:,} can be kept as a run, because the pages show single rows. "
+        "Audit it on the command line, which counts a table of any size in pieces: `visrec audit TABLE --label ... "
+        "--by ... --json` (or `-o report.html`), without --keep."
+    )
 
 
 def standard_table(predictions: "Predictions") -> "pd.DataFrame":

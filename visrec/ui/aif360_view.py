@@ -137,8 +137,17 @@ def draw_aif360(view: "state.View", by: Sequence[str]) -> None:
         column_config={"Value": number(format="%.3f"), "Ideal": number(format="%.0f")},
     )  # fmt: skip
     widgets.download_csv(table, f"aif360_{attribute}_{widgets.file_stem(privileged)}")
+    _say_left_out()
     if versus == REST and st.toggle("Each group against the rest", key="aif360_groups"):
         _draw_each_group(audit)
+
+
+def _say_left_out() -> None:
+    from visrec.audit.aif360_metrics import LEFT_OUT
+
+    st.caption(
+        "Not in the table: " + "; ".join(f"{name.replace('_', ' ')} ({why})" for name, why in LEFT_OUT.items()) + "."
+    )
 
 
 def _metric_chart(rows: pd.DataFrame, family: str) -> None:

@@ -20,6 +20,9 @@ PREVIEW = 2_000
 """Rows looked at to guess which columns make groups."""
 
 KEEP_SECONDS = 24 * 3600
+MOST_ROWS = 2_000_000
+"""`visrec.audit.predictions.KEEP_ROWS`, said before anything heavy is imported; a test compares them."""
+
 MANY_NUMBERS = 20
 """A column of numbers with more values than this makes no groups until it is binned."""
 
@@ -27,13 +30,15 @@ MANY_NUMBERS = 20
 def upload() -> Path | None:
     """The uploaded table as a file on this machine, or None while there is none."""
     sent = st.file_uploader(
-        "A table with one row per image: CSV or Parquet, at most 200 MB", type=["csv", "parquet"], key="import_upload"
+        f"A table with one row per image: CSV or Parquet, at most 200 MB and {MOST_ROWS:,} rows",
+        type=["csv", "parquet"],
+        key="import_upload",
     )
     if sent is None:
         st.caption(
             "It needs a column with the label and one with the model's answer (or its scores); columns such as race or "
-            "age make the groups, a column of file names the galleries. Larger tables: `visrec audit TABLE` reads them "
-            "in pieces."
+            "age make the groups, a column of file names the galleries. Larger tables: `visrec audit TABLE` on the "
+            "command line counts them in pieces, whatever their size."
         )
         return None
     path = upload_folder() / f"{sent.file_id}" / Path(sent.name).name
