@@ -10,6 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from visrec.model import caches
+
 if TYPE_CHECKING:
     import keras
     import numpy as np
@@ -37,6 +39,7 @@ def compute(
     if path.is_file():
         kept = np.load(path, mmap_mode="r")
         if kept.shape == (len(rows), engine.width):
+            caches.touch(path)
             return kept
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".partial")

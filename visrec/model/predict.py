@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from visrec.errors import InputError, NotFoundError
+from visrec.model import caches
 from visrec.runs.record import Run
 
 if TYPE_CHECKING:
@@ -106,6 +107,7 @@ def engine_path(model_file: Path, cache: Path | None = None) -> Path:
 def _converted(model_file: Path, cache: Path | None) -> Path:
     path = engine_path(model_file, cache)
     if path.is_file() and path.with_suffix(".bin").is_file():
+        caches.touch(path)
         return path
     from visrec.model import engine as engines
 

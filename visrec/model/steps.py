@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from visrec.config import Settings, TrainConfig
 from visrec.errors import RunError
-from visrec.model import checkpoint, device, engine, export, features, head, lineage, mobilenet, weighting
+from visrec.model import caches, checkpoint, device, engine, export, features, head, lineage, mobilenet, weighting
 from visrec.model import fine_tune as tuning
 from visrec.model.mobilenet import Weights
 from visrec.model.watch import Watch, accuracy
@@ -70,6 +70,7 @@ def prepare(planned: "Plan", settings: Settings, run: Run, reporter: Reporter) -
     from visrec.data.prepare import prepare as prepare_pixels
 
     config = planned.config
+    caches.prune(settings.cache)
     reporter.stage("prepare", f"Reading and resizing {len(planned.samples):,} images to {config.image_size} px.")
     prepared = prepare_pixels(
         planned.store, planned.samples, config.image_size, settings.cache,

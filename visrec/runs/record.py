@@ -8,6 +8,7 @@ import io
 import json
 import re
 import secrets
+import shutil
 import time
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -241,6 +242,7 @@ class Runs:
             run.store.delete(info.key)
         if (path := run.store.local_path("run.json")) is not None:
             _remove_empty(path.parent)
+        shutil.rmtree(run._fetched, ignore_errors=True)  # copies of a remote run's files
 
     def _run(self, run_id: str) -> Run:
         return Run(run_id, self.store.sub(run_id), self._cache / run_id)
