@@ -11,15 +11,16 @@ ROOT = Path(__file__).resolve().parents[1]
 
 ALLOWED = {
     "errors": set(),
-    "config": {"errors"},
-    "storage": {"config", "errors"},
+    "connections": {"errors"},
+    "config": {"connections", "errors"},
+    "storage": {"config", "connections", "errors"},
     "data": {"storage", "config", "errors"},
     "audit": {"errors"},
-    "runs": {"storage", "audit", "config", "errors"},
+    "runs": {"storage", "audit", "config", "connections", "errors"},
     "model": {"runs", "data", "audit", "storage", "config", "errors"},
     "explain": {"model", "runs", "data", "audit", "storage", "config", "errors"},
     "cli": {"model", "explain", "runs", "data", "audit", "storage", "config", "errors"},
-    "ui": {"model", "explain", "runs", "data", "audit", "storage", "config", "errors", "cli"},
+    "ui": {"model", "explain", "runs", "data", "audit", "storage", "config", "connections", "errors", "cli"},
 }
 """Part of visrec -> the parts that it may import, inside functions too."""
 

@@ -7,30 +7,13 @@ every ``repr``, so that a settings object can be logged.
 import os
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from visrec.errors import InputError
+from visrec.connections import S3Settings, checked_endpoint, checked_style, from_environment, from_tables
+from visrec.errors import InputError, NotFoundError, nearest
 
 TRUE = {"1", "true", "yes", "on"}
-
-
-@dataclass(frozen=True)
-class S3Settings:
-    """How to reach S3-compatible storage; empty strings are never kept, they mean "not given"."""
-
-    bucket: str | None = None
-    access_key_id: str | None = field(default=None, repr=False)
-    secret_access_key: str | None = field(default=None, repr=False)
-    endpoint_url: str | None = None
-    region: str | None = None
-    ca_bundle: str | None = None
-    addressing_style: str | None = None
-
-    @property
-    def configured(self) -> bool:
-        """Whether anything at all points to an S3 store."""
-        return any([self.bucket, self.access_key_id, self.endpoint_url])
 
 
 @dataclass(frozen=True)
@@ -42,7 +25,8 @@ class Settings:
     buckets : folders whose sub-folders are buckets
     runs : folder or ``s3://bucket/prefix`` that holds run folders only
     cache : folder for prepared data sets and decisions
-    s3 : credentials and endpoint of remote storage
+    s3 : credentials and endpoint of remote storage, as the plain variables (BUCKET, ENDPOINT_URL, ...) say
+    connections : further ways to remote storage, each with a name
     keras_home : folder with Keras' downloaded weights, or None for Keras' own default
     queue : folder with the tickets of those that want this machine's device; None = ``queue`` in the cache
     slots : trainings that may have the device at once
@@ -51,10 +35,31 @@ class Settings:
     buckets: tuple[Path, ...] = (Path("buckets"),)
     runs: str = "runs"
     cache: Path = Path("cache")
-    s3: S3Settings = S3Settings()
+    s3: S3Settings = field(default_factory=S3Settings)
     keras_home: Path | None = None
     queue: Path | None = None
     slots: int = 1
+    connections: tuple[S3Settings, ...] = ()
+
+    @property
+    def stores(self) -> tuple[S3Settings, ...]:
+        """Every way to remote storage that is configured, the plain one first."""
+        return (*([self.s3] if self.s3.configured else []), *self.connections)
+
+    def store_named(self, name: str) -> S3Settings:
+        """The connection of that name; "" is the plain one."""
+        for s3 in (self.s3, *self.connections):
+            if s3.name == name:
+                return s3
+        raise NotFoundError(
+            f"There is no connection '{name}'. {nearest(name, [s3.name for s3 in self.connections])} Connections are "
+            "VISREC_COS_<NAME>_ENDPOINT_URL and the like in the environment, or [cos.NAME] in the dashboard's secrets."
+        )
+
+    def with_connections(self, tables: Mapping[str, Mapping[str, str]]) -> "Settings":
+        """These settings and the connections of some tables, which win over the environment's of the same name."""
+        known = {s3.name: s3 for s3 in (*self.connections, *from_tables(tables))}
+        return replace(self, connections=tuple(known[name] for name in sorted(known)))
 
     @classmethod
     def load(cls, environ: Mapping[str, str] | None = None, dotenv: Path | None = Path(".env")) -> "Settings":
@@ -73,14 +78,15 @@ class Settings:
             keras_home=Path(home) if home else None,
             queue=Path(get("VISREC_QUEUE") or _device_queue(get("CUDA_VISIBLE_DEVICES"))),
             slots=_checked_slots(get("VISREC_SLOTS")),
+            connections=from_environment(values),
             s3=S3Settings(
                 bucket=get("BUCKET"),
                 access_key_id=get("ACCESS_KEY_ID"),
                 secret_access_key=get("SECRET_ACCESS_KEY"),
-                endpoint_url=_checked_endpoint(get("ENDPOINT_URL")),
+                endpoint_url=checked_endpoint(get("ENDPOINT_URL")),
                 region=get("REGION", "AWS_REGION", "AWS_DEFAULT_REGION"),
                 ca_bundle=get("AWS_CA_BUNDLE", "SSL_CERT_FILE"),
-                addressing_style=_checked_style(get("S3_ADDRESSING_STYLE")),
+                addressing_style=checked_style(get("S3_ADDRESSING_STYLE")),
             ),
         )
 
@@ -99,18 +105,6 @@ def _checked_slots(text: str | None) -> int:
     if text.isdigit() and 1 <= int(text) <= 64:
         return int(text)
     raise InputError(f"VISREC_SLOTS is '{text}'; expected how many trainings may run at once, 1 to 64.")
-
-
-def _checked_endpoint(url: str | None) -> str | None:
-    if url is None or url.startswith(("http://", "https://")):
-        return url
-    raise InputError(f"ENDPOINT_URL is '{url}'; expected a URL that starts with https:// or http://.")
-
-
-def _checked_style(style: str | None) -> str | None:
-    if style in (None, "path", "virtual", "auto"):
-        return style
-    raise InputError(f"S3_ADDRESSING_STYLE is '{style}'; expected path, virtual or auto.")
 
 
 def _read_dotenv(path: Path | None) -> dict[str, str]:

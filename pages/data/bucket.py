@@ -8,7 +8,7 @@ from visrec.ui import bucket_view, bucket_view_connection, bucket_view_labels, b
 PER_PAGE = 24
 
 frame.open_page("Bucket", "What is in here, and can it be trusted?")
-bucket_view_connection.draw()
+bucket_view_connection.draw("bucket")
 bucket = buckets.choose("bucket")
 table = cached.bucket_table(bucket.url)
 samples = table.samples

@@ -139,6 +139,7 @@ def test_store_that_does_not_answer_leaves_the_folders(app, tiny, monkeypatch):
     assert not app.error
     assert any("127" in w.value for w in app.warning)
     assert ["tiny"] == app.selectbox(key="bucket").options
+    app.radio(key="bucket_place").set_value(1).run()
     app.button(key="bucket_connection").click().run()
     assert 1 == len(app.error)
     shown = " ".join(str(e.value) for kind in (app.markdown, app.error, app.warning, app.caption) for e in kind)
@@ -162,10 +163,47 @@ def test_connection_that_works_says_so(app, tiny, monkeypatch):
             monkeypatch.setenv(name, value)
         app.query_params["bucket"] = "tiny"
         app.switch_page(PAGE).run()
+        app.radio(key="bucket_place").set_value(1).run()
         app.button(key="bucket_connection").click().run()
 
         assert not app.error
         assert any("answered in" in s.value for s in app.success)
         assert {"faraway", "tiny"} <= set(app.selectbox(key="bucket").options)
+    finally:
+        server.stop()
+
+
+def test_a_connection_from_the_secrets_is_tested_and_its_bucket_opened(app, tiny):
+    """A `[cos.NAME]` table is a place like the others: ask it, pick its bucket, look into it; no key is on the page."""
+    from moto.server import ThreadedMotoServer
+
+    from visrec.config import S3Settings
+    from visrec.storage.s3 import S3Store, client
+
+    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    server.start()
+    try:
+        url = "http://{}:{}".format(*server.get_host_and_port())
+        keys = {"access_key_id": "AKIDEXAMPLE", "secret_access_key": "very-secret"}
+        s3 = S3Settings(endpoint_url=url, **keys)
+        client(s3).create_bucket(Bucket="tiny")
+        for path in sorted((tiny).rglob("*")):
+            if path.is_file():
+                S3Store("tiny", "", s3).write(f"{path.relative_to(tiny)}", path.read_bytes())
+        app.secrets["cos"] = {"eu": {"endpoint_url": url, **keys}}
+        app.switch_page(PAGE).run()
+        app.radio(key="bucket_place").set_value(1).run()
+        app.button(key="bucket_connection").click().run()
+        assert any("answered in" in s.value for s in app.success)
+        app.selectbox(key="bucket_pick_Object storage eu").set_value("s3://eu@tiny").run()
+        app.button(key="bucket_open").click().run()
+
+        assert not app.exception
+        assert not app.error
+        assert "s3://eu@tiny" == app.selectbox(key="bucket").value
+        assert "60" == next(m.value for m in app.metric if m.label == "Labelled images")
+        shown = " ".join(str(e.value) for kind in (app.markdown, app.error, app.success, app.caption) for e in kind)
+        assert "AKIDEXAMPLE" not in shown
+        assert "very-secret" not in shown
     finally:
         server.stop()

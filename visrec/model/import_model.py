@@ -118,7 +118,7 @@ def start(
     with (path.parent / "import.out").open("wb") as out, (path.parent / "import.err").open("wb") as err:
         return subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=out, stderr=err, start_new_session=True,
-            env=jobs.environment(settings),
+            env=jobs.environment(settings, bucket),
         )  # fmt: skip
 
 

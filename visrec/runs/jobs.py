@@ -58,30 +58,42 @@ def launch(run: Run, settings: "Settings") -> Run:
         subprocess.Popen(
             [sys.executable, "-m", "visrec", "train", "--run-id", run.id],
             stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
-            env=environment(settings),
+            env=environment(settings, run.record.get("bucket")),
         )  # fmt: skip
     return run
 
 
-def environment(settings: "Settings") -> dict[str, str]:
-    """The environment of a training process: ours, with these settings spelled out."""
+def environment(settings: "Settings", *buckets: str | None) -> dict[str, str]:
+    """The environment of a process that works on these buckets: ours, with these settings spelled out.
+
+    Of the named connections it holds only those that the buckets and the runs go by. What the settings leave open is
+    emptied, lest a variable of ours, or a ``.env`` file, lead the process to another store.
+    """
+    from visrec.connections import PREFIX, named_in
+
     s3 = settings.s3
+    needed = named_in([settings.runs, *buckets])
     given = {
         "VISREC_BUCKETS": os.pathsep.join(str(p.absolute()) for p in settings.buckets),
         "VISREC_RUNS": settings.runs if "://" in settings.runs else os.path.abspath(settings.runs),
         "VISREC_CACHE": str(settings.cache.absolute()),
         "VISREC_QUEUE": str(queue_folder(settings).absolute()),
         "VISREC_SLOTS": str(settings.slots),
-        "KERAS_HOME": str(settings.keras_home) if settings.keras_home else None,
-        "BUCKET": s3.bucket,
-        "ACCESS_KEY_ID": s3.access_key_id,
-        "SECRET_ACCESS_KEY": s3.secret_access_key,
-        "ENDPOINT_URL": s3.endpoint_url,
-        "REGION": s3.region,
+        "BUCKET": s3.bucket or "",
+        "ACCESS_KEY_ID": s3.access_key_id or "",
+        "SECRET_ACCESS_KEY": s3.secret_access_key or "",
+        "ENDPOINT_URL": s3.endpoint_url or "",
+        "REGION": s3.region or "",
+        "S3_ADDRESSING_STYLE": s3.addressing_style or "",
         "PYTHONUNBUFFERED": "1",
         "TF_CPP_MIN_LOG_LEVEL": os.environ.get("TF_CPP_MIN_LOG_LEVEL", "2"),
+        **({"KERAS_HOME": str(settings.keras_home)} if settings.keras_home else {}),
+        **({"AWS_CA_BUNDLE": s3.ca_bundle} if s3.ca_bundle else {}),
     }
-    return {**os.environ, **{k: v for k, v in given.items() if v}}
+    for connection in settings.connections:
+        if connection.name in needed:
+            given |= connection.variables()
+    return {**{k: v for k, v in os.environ.items() if not k.startswith(PREFIX)}, **given}
 
 
 def cancel(run: Run, *, patience: float = PATIENCE_SECONDS) -> Status:

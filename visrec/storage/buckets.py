@@ -1,6 +1,7 @@
 """Buckets: the named places with images that the settings lead to, local folders and S3 alike.
 
-A bucket is named by its bare name, by a path, or as ``s3://bucket/prefix``.
+A bucket is named by its bare name, by a path, or as ``s3://bucket/prefix``; one behind a named connection
+(`visrec.connections`) as ``s3://NAME@bucket/prefix``.
 """
 
 from collections.abc import Callable
@@ -8,9 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from visrec.config import Settings
+from visrec.connections import S3Settings
 from visrec.errors import InputError, NotFoundError, OutsideError, nearest
 from visrec.storage.base import Store
 from visrec.storage.folder import FolderStore
+from visrec.storage.parallel import results
 
 S3_SCHEMES = ("s3://", "cos://")
 
@@ -32,15 +35,15 @@ def list_buckets(settings: Settings, on_error: Callable[[OutsideError], None] | 
     on_error : is given the error of an S3 store that fails, so that the folders can still be offered;
         without it the error is raised
     """
-    local = _local_buckets(settings)
-    try:
-        remote = _remote_buckets(settings)
-    except OutsideError as error:
-        if on_error is None:
-            raise
-        on_error(error)
-        remote = []
-    return _unique([*local, *remote])
+    found = _local_buckets(settings)
+    for _, outcome in _asked(settings.stores):
+        if not isinstance(outcome, Exception):
+            found += outcome
+        elif on_error is not None and isinstance(outcome, OutsideError):
+            on_error(outcome)
+        else:
+            raise outcome
+    return _unique(found)
 
 
 def open_bucket(name_or_url: str, settings: Settings) -> Store:
@@ -73,10 +76,11 @@ def open_store(url_or_path: str, settings: Settings, create: bool = False) -> St
         return FolderStore(url, create=create)
     from visrec.storage.s3 import S3Store
 
-    bucket, _, prefix = url.split("://", 1)[1].partition("/")
+    place, _, prefix = url.split("://", 1)[1].partition("/")
+    connection, _, bucket = place.rpartition("@")
     if not bucket:
         raise InputError(f"'{url}' names no bucket; expected s3://bucket or s3://bucket/prefix.")
-    return S3Store(bucket, prefix, settings.s3)
+    return S3Store(bucket, prefix, settings.store_named(connection))
 
 
 def _is_plain(name: str) -> bool:
@@ -103,12 +107,18 @@ def _local_buckets(settings: Settings) -> list[Bucket]:
     ]
 
 
-def _remote_buckets(settings: Settings) -> list[Bucket]:
-    if not settings.s3.configured:
-        return []
-    from visrec.storage.s3 import bucket_names
+def _asked(stores: tuple[S3Settings, ...]) -> list[tuple[S3Settings, list[Bucket] | Exception]]:
+    """The buckets of each store, or what went wrong, in order; asked at once, for one that is silent takes long."""
+    answers = dict(results(remote_buckets, stores, threads=max(1, len(stores))))
+    return [(s3, answers[s3]) for s3 in stores]
 
-    return [Bucket(name, f"s3://{name}", "s3") for name in bucket_names(settings.s3)]
+
+def remote_buckets(s3: S3Settings) -> list[Bucket]:
+    """The buckets behind one way to remote storage; those of a named connection are named by their URL."""
+    from visrec.storage.s3 import S3Store, bucket_names
+
+    urls = {name: S3Store(name, "", s3).url for name in bucket_names(s3)}
+    return [Bucket(url if s3.name else name, url, "s3") for name, url in urls.items()]
 
 
 def _open_remote(name: str, settings: Settings) -> Store:

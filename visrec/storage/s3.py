@@ -43,7 +43,7 @@ class S3Store:
         self.bucket = bucket
         self.prefix = prefix.strip("/") + "/" if prefix.strip("/") else ""
         self.settings = s3
-        self.url = f"s3://{bucket}/{self.prefix}".rstrip("/")
+        self.url = f"s3://{s3.name}{'@' * bool(s3.name)}{bucket}/{self.prefix}".rstrip("/")
         self._listed: dict[str, ObjectInfo] = {}
         self._answered = False
 

@@ -133,7 +133,8 @@ def _decision(url: str, problem, in_force: str) -> None:
 
 def thumbnails(url: str, keys: list[str]) -> dict[str, bytes | None]:
     """Small JPEGs of some images, read side by side; None for one that cannot be read."""
-    known = {key: data for key in keys if (data := _thumbnail_memory().get((url, key), "")) != ""}
+    place = (url, *cached.reach_of(url))
+    known = {key: data for key in keys if (data := _thumbnail_memory().get((*place, key), "")) != ""}
     missing = [key for key in keys if key not in known]
     if missing:
         from visrec.storage.buckets import open_bucket
@@ -141,7 +142,7 @@ def thumbnails(url: str, keys: list[str]) -> dict[str, bytes | None]:
         store = open_bucket(url, cached.settings())
         for key, data in store.read_many(missing):
             known[key] = None if isinstance(data, Exception) else _shrink(data)
-            _remember((url, key), known[key])
+            _remember((*place, key), known[key])
     return known
 
 
@@ -150,7 +151,7 @@ def _thumbnail_memory() -> dict:
     return {}
 
 
-def _remember(key: tuple[str, str], data: bytes | None, limit: int = 2000) -> None:
+def _remember(key: tuple[str | None, ...], data: bytes | None, limit: int = 2000) -> None:
     memory = _thumbnail_memory()
     while len(memory) >= limit:
         memory.pop(next(iter(memory)), None)

@@ -45,8 +45,9 @@ def _no_bucket() -> None:
     widgets.empty_state(
         "No bucket yet",
         f"A bucket is a folder with images and their labels below {widgets.escape(folders)}, or an S3 bucket named by "
-        "the variables BUCKET, ACCESS_KEY_ID, SECRET_ACCESS_KEY and ENDPOINT_URL. To try everything at once, let two "
-        "small buckets of drawn images be made; that takes a few seconds.",
+        "the variables BUCKET, ACCESS_KEY_ID, SECRET_ACCESS_KEY and ENDPOINT_URL or by a [cos.NAME] "
+        "table of the dashboard's secrets. To try everything at once, let two small buckets of drawn images be made; "
+        "that takes a few seconds.",
         on_click=_make_demo,
         label="Make the demo buckets",
     )
@@ -90,7 +91,7 @@ def headline(table, problems: list) -> list[tuple[str, str, str]]:
 def show_split(table, target: str, by: tuple[str, ...] = (), seed: int = 0) -> None:
     """A table of what each split will hold, and a sentence on where it comes from."""
     try:
-        counts = split_counts(table.url, target, by, seed)
+        counts = split_counts(table.url, cached.reach_of(table.url), target, by, seed)
     except VisrecError as error:
         st.warning(str(error), icon=":material/warning:")
         return
@@ -115,7 +116,7 @@ def show_split(table, target: str, by: tuple[str, ...] = (), seed: int = 0) -> N
 
 
 @st.cache_data(ttl=300, max_entries=16, show_spinner=False)
-def split_counts(url: str, target: str, by: tuple[str, ...], seed: int) -> pd.DataFrame:
+def split_counts(url: str, where: tuple, target: str, by: tuple[str, ...], seed: int) -> pd.DataFrame:
     """Images by split (rows, with what it is for) and label (columns)."""
     from visrec.data.split import assign_splits
 

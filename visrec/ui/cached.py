@@ -11,6 +11,7 @@ import pandas as pd
 import streamlit as st
 
 from visrec.config import Settings
+from visrec.connections import named_in
 from visrec.errors import NotFoundError
 
 
@@ -35,8 +36,11 @@ class RunRow:
 
 
 def settings() -> Settings:
-    """The settings of now; cheap, so never cached."""
-    return Settings.load()
+    """The settings of now, with the connections that Streamlit's secrets name; cheap, so never cached."""
+    found = Settings.load()
+    if st.secrets.load_if_toml_exists() and "cos" in st.secrets:
+        found = found.with_connections(st.secrets["cos"].to_dict())
+    return found
 
 
 def runs():
@@ -134,20 +138,35 @@ def bucket_faults() -> list[str]:
 
 def _reached() -> tuple[list, list[str]]:
     current = settings()
-    return _buckets(tuple(map(str, current.buckets)), current.s3.bucket, current.s3.endpoint_url)
+    return _buckets(tuple(map(str, current.buckets)), tuple((s3.bucket, reach(s3.name)) for s3 in current.stores))
 
 
 @st.cache_data(ttl=10, show_spinner="Looking for buckets", max_entries=8)
-def _buckets(folders: tuple[str, ...], bucket: str | None, endpoint: str | None) -> tuple[list, list[str]]:
+def _buckets(folders: tuple[str, ...], stores: tuple[tuple, ...]) -> tuple[list, list[str]]:
     from visrec.storage.buckets import list_buckets
 
     faults: list[str] = []
     return list_buckets(settings(), on_error=lambda error: faults.append(str(error))), faults
 
 
-@st.cache_resource(ttl=300, show_spinner="Reading the labels", max_entries=6)
+def reach(connection: str = "") -> tuple[str | None, ...]:
+    """What else than its URL says which bucket is meant: name, endpoint and region of the way to it; no secret."""
+    s3 = settings().store_named(connection)
+    return s3.name, s3.endpoint_url, s3.region
+
+
+def reach_of(url: str) -> tuple[str | None, ...]:
+    """`reach` of the connection that a bucket's URL goes by; nothing for a folder."""
+    return reach(next(iter(named_in([url])), "")) if "://" in url else ()
+
+
 def bucket_table(url: str):
     """The labels of one bucket (`visrec.data.layouts.BucketTable`); shared, so never change it."""
+    return _bucket_table(url, reach_of(url))
+
+
+@st.cache_resource(ttl=300, show_spinner="Reading the labels", max_entries=6)
+def _bucket_table(url: str, where: tuple):
     from visrec.data.decisions import load_decisions
     from visrec.data.layouts import read_bucket
     from visrec.storage.buckets import open_bucket
@@ -163,7 +182,7 @@ def _inspections() -> dict:
 
 def inspection(url: str):
     """What the doctor found when it last looked at every image of a bucket; None when nobody asked yet."""
-    return _inspections().get(url)
+    return _inspections().get((url, reach_of(url)))
 
 
 def inspect_bucket(url: str, progress=None):
@@ -173,7 +192,7 @@ def inspect_bucket(url: str, progress=None):
 
     current = settings()
     found = inspect(open_bucket(url, current), cache_dir=current.cache, progress=progress)
-    _inspections()[url] = found
+    _inspections()[url, reach_of(url)] = found
     return found
 
 
@@ -184,15 +203,15 @@ def decide(url: str, kind: str, choice: str) -> None:
 
     current = settings()
     save_decisions(current.cache, open_bucket(url, current).url, {kind: choice})
-    bucket_table.clear()
-    if url in _inspections():
+    _bucket_table.clear()
+    if inspection(url):
         inspect_bucket(url)
 
 
 def forget_buckets() -> None:
     """Look for buckets afresh."""
     _buckets.clear()
-    bucket_table.clear()
+    _bucket_table.clear()
     _inspections().clear()
 
 
