@@ -34,6 +34,9 @@ def choose_compute(
 ) -> Compute:
     """The rule: all GPUs of the node together, in the half-width format that the weakest of them is fast at.
 
+    Several GPUs never share batches in float16: its loss scaling decides for each device by itself whether a step
+    counts, which ended in NaN after two epochs when tried; they use float32 then.
+
     Parameters
     ----------
     capabilities : CUDA compute capability of each GPU; tensor cores come with 7.0, bfloat16 with 8.0
@@ -52,8 +55,8 @@ def choose_compute(
     if not capabilities:
         return Compute(policy or FLOAT32)
     weakest = min(capabilities)
-    fast = BFLOAT16 if weakest >= (8, 0) else FLOAT16 if weakest >= (7, 0) else FLOAT32
     count = len(capabilities) if backend == "tensorflow" else 1
+    fast = BFLOAT16 if weakest >= (8, 0) else FLOAT16 if weakest >= (7, 0) and count == 1 else FLOAT32
     return Compute(policy or fast, tuple(f"GPU:{i}" for i in range(count)))
 
 
