@@ -137,6 +137,8 @@ class TrainConfig:
     seed : of the split, the sample, the initial weights and the batch order
     preset : ``quick``, ``balanced`` or ``thorough``
     sample_weights : ``none``, ``class``, ``group`` or ``reweighing``
+    fit : how a rectangle becomes a square: ``stretch``, ``crop`` (its middle) or ``pad`` (with white); a finished model
+        sees every image that way
     """
 
     bucket: str
@@ -153,3 +155,4 @@ class TrainConfig:
     seed: int = 0
     preset: str = "balanced"
     sample_weights: str | None = None
+    fit: str | None = None

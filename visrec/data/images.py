@@ -130,11 +130,23 @@ def to_square(image: Image.Image, size: int | None, fit: str = "stretch") -> Ima
         return image
     if fit not in FITS:
         raise InputError(f"fit is '{fit}'; expected one of {', '.join(FITS)}.")
+    width, height = image.size
     if fit == "crop":
-        return ImageOps.fit(image, (size, size), Image.Resampling.BILINEAR)
-    if fit == "pad":
-        return ImageOps.pad(image, (size, size), Image.Resampling.BILINEAR, color=WHITE)
+        side = min(width, height)
+        left, top = (width - side) // 2, (height - side) // 2
+        image = image.crop((left, top, left + side, top + side))
+    if fit == "pad" and width != height:
+        return _padded(image, size)
     return image if image.size == (size, size) else image.resize((size, size), Image.Resampling.BILINEAR)
+
+
+def _padded(image: Image.Image, size: int) -> Image.Image:
+    """The whole image on white. Rounded by whole numbers, so that the exported model can do exactly the same."""
+    longest = max(image.size)
+    inner = tuple(max(1, (2 * size * edge + longest) // (2 * longest)) for edge in image.size)
+    square = Image.new("RGB", (size, size), WHITE)
+    square.paste(image.resize(inner, Image.Resampling.BILINEAR), ((size - inner[0]) // 2, (size - inner[1]) // 2))
+    return square
 
 
 def _grey16(image: Image.Image) -> Image.Image:

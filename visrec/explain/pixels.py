@@ -19,6 +19,7 @@ def read_pixels(
     files: list[str],
     size: int,
     *,
+    fit: str = "stretch",
     batch: int = BATCH,
     progress: Progress | None = None,
     stop: Stop | None = None,
@@ -29,6 +30,7 @@ def read_pixels(
     ----------
     files : keys in the store
     size : side in pixels
+    fit : how a rectangle becomes a square, as the model was trained
 
     Yields
     ------
@@ -53,7 +55,7 @@ def read_pixels(
             raise data
         if not isinstance(data, Exception):
             try:
-                pixels.append(decode(data, size))
+                pixels.append(decode(data, size, fit))
                 names.append(name)
             except InputError:  # set aside: it was readable at training, or it would not be in the table
                 pass

@@ -19,7 +19,7 @@ EXTENSIONS = ("jpg", "jpeg", "png", "webp", "bmp", "tif", "tiff", "gif", "heic",
 _HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1", b"msf1")
 
 
-def read_upload(data: bytes, name: str, size: int | None = None) -> np.ndarray:
+def read_upload(data: bytes, name: str, size: int | None = None, fit: str = "stretch") -> np.ndarray:
     """Decode an uploaded image, or say politely why not.
 
     Parameters
@@ -27,6 +27,7 @@ def read_upload(data: bytes, name: str, size: int | None = None) -> np.ndarray:
     data : the file's bytes
     name : its name, only for the messages
     size : side of the square that the model takes, resized exactly as for training; None = the image's own size
+    fit : how a rectangle becomes that square, as the model was trained
 
     Returns
     -------
@@ -51,7 +52,7 @@ WebP, BMP, TIFF, GIF or HEIC.
         image.draft("RGB", (2 * size, 2 * size))  # as the training data is read: same pixels in, same answer out
     try:
         image.load()
-        pixels = to_square(to_rgb(upright(image)), size)
+        pixels = to_square(to_rgb(upright(image)), size, fit)
     except (OSError, SyntaxError, ValueError, EOFError) as error:
         raise InputError(f"'{name}' is damaged or cut off: its pixels end early. Save or send it again.") from error
     return np.asarray(pixels, dtype=np.uint8)

@@ -20,20 +20,23 @@ if TYPE_CHECKING:
 LABELS = "labels.txt"
 
 
-def save(run: Run, model: "keras.Model", labels: Sequence[str]) -> None:
+def save(run: Run, model: "keras.Model", labels: Sequence[str], fit: str = "stretch") -> None:
     """Write ``model.keras``, ``labels.txt`` and ``model/`` of a run."""
     with tempfile.TemporaryDirectory(prefix="visrec-") as scratch:
         path = Path(scratch) / "model.keras"
         model.save(path)
         run.store.write("model.keras", path.read_bytes())
         folder = Path(scratch) / "model"
-        if write_saved_model(model, folder, labels):
+        if write_saved_model(model, folder, labels, fit):
             run.put_folder(folder, "model", last="saved_model.pb")
     run.store.write(LABELS, _lines(labels))
 
 
-def write_saved_model(model: "keras.Model", folder: Path, labels: Sequence[str]) -> bool:
-    """Write a SavedModel with `labels.txt`; False when Keras does not run on TensorFlow, which alone can."""
+def write_saved_model(model: "keras.Model", folder: Path, labels: Sequence[str], fit: str = "stretch") -> bool:
+    """Write a SavedModel with `labels.txt`; False when Keras does not run on TensorFlow, which alone can.
+
+    ``fit`` is that of the training: the signature of bytes makes its squares the same way.
+    """
     import keras
 
     if keras.backend.backend() != "tensorflow":
@@ -49,8 +52,7 @@ def write_saved_model(model: "keras.Model", folder: Path, labels: Sequence[str])
 
     def pixels_of(data):
         image = tf.io.decode_image(data, channels=3, expand_animations=False)
-        resized = tf.image.resize(tf.cast(image, tf.float32), (size, size), antialias=True)
-        return tf.round(tf.ensure_shape(resized, (size, size, 3)))
+        return tf.ensure_shape(_square(image, size, fit), (size, size, 3))
 
     def from_bytes(image_bytes):
         images = tf.map_fn(pixels_of, image_bytes, fn_output_signature=tf.float32)
@@ -67,6 +69,26 @@ def write_saved_model(model: "keras.Model", folder: Path, labels: Sequence[str])
     tf.saved_model.save(module, str(folder), signatures)
     (folder / LABELS).write_bytes(_lines(labels))
     return True
+
+
+def _square(image, size: int, fit: str):
+    """`visrec.data.images.to_square` in TensorFlow: uint8 (h, w, 3) to float32 (size, size, 3), whole numbers."""
+    import tensorflow as tf
+
+    height, width = tf.shape(image)[0], tf.shape(image)[1]
+    goal = (size, size)
+    if fit == "crop":
+        side = tf.minimum(height, width)
+        image = tf.image.crop_to_bounding_box(image, (height - side) // 2, (width - side) // 2, side, side)
+    if fit == "pad":
+        side = tf.maximum(height, width)
+        goal = tuple(tf.maximum(1, (2 * size * edge + side) // (2 * side)) for edge in (height, width))
+    resized = tf.round(tf.image.resize(tf.cast(image, tf.float32), goal, antialias=True))
+    if fit == "pad":
+        top, left = ((size - edge) // 2 for edge in goal)
+        ends = [[top, size - goal[0] - top], [left, size - goal[1] - left], [0, 0]]
+        resized = tf.pad(resized, ends, constant_values=255.0)
+    return resized
 
 
 def copy_out(run: Run, format: str, folder: Path) -> list[Path]:
@@ -99,7 +121,7 @@ def copy_out(run: Run, format: str, folder: Path) -> list[Path]:
 def _late_saved_model(run: Run, folder: Path) -> None:
     from visrec.model.predict import load_keras
 
-    if not write_saved_model(load_keras(run.local("model.keras")), folder, run.labels()):
+    if not write_saved_model(load_keras(run.local("model.keras")), folder, run.labels(), run.fit):
         raise InputError("Only Keras on TensorFlow writes a SavedModel; run this again without KERAS_BACKEND.")
 
 

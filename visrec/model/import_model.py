@@ -152,7 +152,7 @@ def _record(path: Path, labels: list[str], found, scale: str, logits: bool, plan
         record["tflite"] = {"scale": scale, "logits": logits}
     if planned:
         config = planned.config
-        settings |= {"bucket": config.bucket, "target": config.target, "by": list(config.by)}
+        settings |= {"bucket": config.bucket, "target": config.target, "by": list(config.by), "fit": config.fit}
         record |= {
             "bucket": config.bucket, "bucket_url": planned.store.url, "target": config.target, "by": list(config.by),
             "attributes": planned.attributes, "layout": planned.table.layout, "repairs": list(planned.table.repairs),
@@ -165,7 +165,7 @@ def _keep(run: Run, found: foreign.Foreign, labels: list[str]) -> None:
     from visrec.model import export
 
     if found.model is not None:
-        export.save(run, found.model, labels)
+        export.save(run, found.model, labels, run.fit)
         return
     run.store.write("model.tflite", found.tflite)
     run.store.write(export.LABELS, ("\n".join(labels) + "\n").encode())
@@ -180,7 +180,7 @@ def _answer(run: Run, planned: "Plan", labels: list[str], settings: Settings, re
     config = planned.config
     reporter.stage("prepare", f"Reading and resizing {len(planned.samples):,} images to {config.image_size} px.")
     prepared = prepare(
-        planned.store, planned.samples, config.image_size, settings.cache,
+        planned.store, planned.samples, config.image_size, settings.cache, fit=run.fit,
         objects=planned.table.objects, progress=reporter.advance, stop=reporter.stop,
     )  # fmt: skip
     reporter.check()

@@ -26,11 +26,13 @@ class Predictor:
     labels : the classes, in the order of the probabilities
     image_size : side in pixels of the images it takes
     engine : ``openvino``, ``tensorflow`` or ``tflite``
+    fit : how an image becomes the square that it takes, as in training (`visrec.data.images.to_square`)
     """
 
-    def __init__(self, engine, labels: list[str]):
+    def __init__(self, engine, labels: list[str], fit: str = "stretch"):
         self._engine = engine
         self.labels = list(labels)
+        self.fit = fit
         self.image_size: int = engine.image_size
         self.engine: str = engine.name
         if engine.width != len(self.labels):
@@ -73,11 +75,12 @@ def load_predictor(source: "Run | Path | str", *, device_busy: bool = False, cac
         from visrec.model.tflite import TfliteEngine
 
         engine = TfliteEngine(source.local("model.tflite"), scale=kept["scale"], logits=kept["logits"])
-        return Predictor(engine, source.labels())
+        return Predictor(engine, source.labels(), source.fit)
     path, labels = _source(source)
+    fit = source.fit if isinstance(source, Run) else "stretch"
     if engines.choose(device_busy=device_busy) == engines.OPENVINO:
-        return Predictor(engines.OpenVinoEngine(_converted(path, cache)), labels)
-    return Predictor(engines.KerasEngine(load_keras(path, cpu_only=device_busy)), labels)
+        return Predictor(engines.OpenVinoEngine(_converted(path, cache)), labels, fit)
+    return Predictor(engines.KerasEngine(load_keras(path, cpu_only=device_busy)), labels, fit)
 
 
 def load_keras(path: Path, *, cpu_only: bool = False) -> "keras.Model":
@@ -144,7 +147,7 @@ def predict_files(predictor: Predictor, paths: Iterable[Path]) -> Iterator[dict]
 
     for path in paths:
         try:
-            pixels = decode(_bytes_of(path), predictor.image_size)
+            pixels = decode(_bytes_of(path), predictor.image_size, predictor.fit)
         except InputError as error:
             yield {"file": str(path), "error": str(error)}
             continue

@@ -9,6 +9,7 @@ from dataclasses import fields, replace
 from typing import Any
 
 from visrec.config import TrainConfig
+from visrec.data.images import FITS
 from visrec.data.table import BucketTable
 from visrec.errors import InputError, nearest
 from visrec.model.mobilenet import MAX_SIZE, MIN_SIZE, alpha_of
@@ -18,7 +19,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     "balanced": {"image_size": 128, "alpha": 1.0, "epochs": 100, "fine_tune_epochs": 6},
     "thorough": {"image_size": 160, "alpha": 1.0, "epochs": 150, "fine_tune_epochs": 15},
 }
-COMMON = {"weights": "imagenet", "allow_random": False, "sample_weights": "none"}
+COMMON = {"weights": "imagenet", "allow_random": False, "sample_weights": "none", "fit": "stretch"}
 EPOCH_FACTOR = {"quick": 0.5, "balanced": 1.0, "thorough": 2.0}
 """What a preset makes of the epochs that a bucket's own settings name."""
 SAMPLE_WEIGHTS = ("none", "class", "group", "reweighing")
@@ -93,6 +94,8 @@ def _check(config: TrainConfig, table: BucketTable) -> None:
             raise InputError(f"{name} is {value}; expected {low} to {high}.")
     if not config.epochs and not config.fine_tune_epochs:
         raise InputError("Both epochs and fine_tune_epochs are 0: nothing would be trained. Give one of them.")
+    if config.fit not in FITS:
+        raise InputError(f"The fit '{config.fit}' is not known. {nearest(config.fit, FITS)}")
     if config.sample_weights not in SAMPLE_WEIGHTS:
         help = nearest(config.sample_weights, SAMPLE_WEIGHTS)
         raise InputError(f"The sample weights '{config.sample_weights}' are not known. {help}")

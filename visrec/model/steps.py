@@ -73,7 +73,7 @@ def prepare(planned: "Plan", settings: Settings, run: Run, reporter: Reporter) -
     caches.prune(settings.cache)
     reporter.stage("prepare", f"Reading and resizing {len(planned.samples):,} images to {config.image_size} px.")
     prepared = prepare_pixels(
-        planned.store, planned.samples, config.image_size, settings.cache,
+        planned.store, planned.samples, config.image_size, settings.cache, fit=config.fit,
         objects=planned.table.objects, progress=reporter.advance, stop=reporter.stop,
     )  # fmt: skip
     reporter.check()
@@ -194,7 +194,7 @@ def finish(work: Work, result: Result, run: Run, reporter: Reporter) -> None:
     run.write_table("predictions.parquet", predictions(work, chances))
     metrics = judged(work, chances)
     reporter.stage("export", "Writing the model.")
-    export.save(run, result.model, work.labels)
+    export.save(run, result.model, work.labels, work.config.fit)
     if not run.has("model/saved_model.pb"):
         note = f"Keras ran on {engine.backend()}, which writes no SavedModel; `visrec export` makes one of model.keras."
         run.update(export_note=note)

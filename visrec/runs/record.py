@@ -121,6 +121,11 @@ class Run:
             return list(labels)
         raise NotFoundError(f"Run '{self.id}' has no class names yet; they are known once its data are read.")
 
+    @property
+    def fit(self) -> str:
+        """How the run's model is shown a rectangle: ``stretch``, ``crop`` or ``pad``."""
+        return (self.record.get("settings") or {}).get("fit") or "stretch"
+
     def has(self, name: str) -> bool:
         """Whether a file, or a folder, of that name is there."""
         return self.store.exists(name) or any(True for _ in self.store.list(name + "/"))

@@ -20,6 +20,11 @@ SAMPLE_WEIGHTS = {
     "group": "rare groups count more",
     "reweighing": "group and class made independent (AIF360's reweighing)",
 }
+FITS = {
+    "stretch": "stretched: all of it, out of shape",
+    "crop": "cropped: its middle, in shape",
+    "pad": "padded: all of it, in shape, on white",
+}
 
 
 def draw(bucket, table) -> tuple[TrainConfig | None, str]:
@@ -97,6 +102,7 @@ def _expert(config: TrainConfig, plain: TrainConfig) -> tuple[TrainConfig, str]:
                 "sample_weights",
                 SAMPLE_WEIGHTS.get,
             ),
+            "fit": _choice(three, "How a rectangle becomes a square", list(FITS), plain.fit, "fit", FITS.get),
             "seed": _number(two, "Seed", plain.seed, 0, 2**31 - 1, "seed") or plain.seed,
         }
         name = three.text_input(
