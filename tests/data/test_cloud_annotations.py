@@ -121,6 +121,19 @@ def test_boxes_are_labels_of_their_image(tmp_path):
     assert 2 == problems["localization"].count
 
 
+def test_boxes_may_be_left_out_by_a_decision_or_by_the_description(tmp_path):
+    """Whoever wants only the labels of whole images says so once, on the command line, the page, or in the bucket."""
+    box = {"label": "dog", "x": 0.1, "y": 0.1, "x2": 0.5, "y2": 0.5}
+    store = bucket(tmp_path, {**CATS, "c.jpg": [box]}, type="localization")
+
+    decided = read_bucket(store, decisions={"localization": "leave_out"})
+    store.write("visrec.toml", b'[decisions]\nlocalization = "leave_out"\n')
+
+    assert "c.jpg" not in set(decided.samples["file"])
+    assert decided.samples.equals(read_bucket(store).samples)
+    assert "c.jpg" in set(read_bucket(store, decisions={"localization": "as_labels"}).samples["file"])
+
+
 @pytest.mark.parametrize(
     "text",
     [

@@ -15,6 +15,7 @@ from visrec.errors import InputError
 
 ANNOTATIONS = "_annotations.json"
 MULTIPLE = ["set_aside", "first", "combine"]
+BOXES = ["as_labels", "leave_out"]
 
 
 def detect(source: Source) -> bool:
@@ -25,7 +26,8 @@ def detect(source: Source) -> bool:
 def read(source: Source) -> BucketTable:
     """Read the annotations; see the module for the rules."""
     document = parse(source.store.read(ANNOTATIONS))
-    names = {key: _labels(entries) for key, entries in document["annotations"].items()}
+    boxes = source.decision("localization", BOXES)
+    names = {key: _labels(entries, boxes) for key, entries in document["annotations"].items()}
     rule = source.decision("multiple_labels", MULTIPLE)
     known = set(source.objects)
     rows = {key: one_label(labels, rule) for key, labels in names.items() if key in known}
@@ -38,7 +40,7 @@ def read(source: Source) -> BucketTable:
         *label_problems(source, samples, dangling, unlabelled),
         *_label_list(document, names),
         *several_labels_problem({key: labels for key, labels in names.items() if key in known}, rule),
-        *_boxes(document),
+        *_boxes(document, boxes),
     ]
     targets = ["label"] if samples["label"].nunique() > 1 else []
     return BucketTable("cloud_annotations", samples, targets, ["label"], {"target": "label", "by": []}, problems)
@@ -68,11 +70,12 @@ def parse(data: bytes) -> dict:
     return document
 
 
-def _labels(entries) -> list[str]:
-    """The different labels of one image, in order."""
+def _labels(entries, boxes: str = BOXES[0]) -> list[str]:
+    """The different labels of one image, in order; those of boxes only if they are to count as labels of the image."""
     if not isinstance(entries, list):
         entries = [entries]
-    labels = [entry.get("label") for entry in entries if isinstance(entry, dict)]
+    entries = [entry for entry in entries if isinstance(entry, dict) and (boxes == BOXES[0] or not _is_box(entry))]
+    labels = [entry.get("label") for entry in entries]
     return list(dict.fromkeys(str(label) for label in labels if label is not None and str(label).strip()))
 
 
@@ -113,10 +116,15 @@ def several_labels_problem(names: dict[str, list[str]], rule: str) -> list[Probl
     return [problem("multiple_labels", "warning", several, advice, MULTIPLE)]
 
 
-def _boxes(document: dict) -> list[Problem]:
+def _is_box(entry: dict) -> bool:
+    return "x" in entry and "x2" in entry
+
+
+def _boxes(document: dict, rule: str) -> list[Problem]:
     entries = [e for v in document["annotations"].values() if isinstance(v, list) for e in v if isinstance(e, dict)]
-    boxes = sum(1 for entry in entries if "x" in entry and "x2" in entry)
+    boxes = sum(1 for entry in entries if _is_box(entry))
     if not boxes:
         return []
-    advice = "The labels are boxes (localization); an image is labelled by what its boxes show."
-    return [Problem("localization", "info", boxes, [f"{boxes:,} boxes"], advice)]
+    what = "an image is labelled by what its boxes show" if rule == BOXES[0] else "they label no image"
+    advice = f"The labels are boxes (localization); {what}. Decide: as_labels or leave_out."
+    return [Problem("localization", "info", boxes, [f"{boxes:,} boxes"], advice, BOXES)]

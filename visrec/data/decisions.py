@@ -16,6 +16,7 @@ from visrec.storage.folder import FolderStore
 
 CHOICES = {
     "multiple_labels": ["set_aside", "first", "combine"],
+    "localization": ["as_labels", "leave_out"],
     "excel_damage": ["repair", "keep"],
     "alias_value": ["repair", "keep"],
     "alias_label": ["merge", "keep"],

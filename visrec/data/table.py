@@ -41,8 +41,8 @@ class Source:
         return [key for key in self.objects if is_image_name(key)]
 
     def decision(self, kind: str, choices: list[str]) -> str:
-        """The choice taken for a kind of problem; the first one unless another was decided."""
-        chosen = self.decisions.get(kind, choices[0])
+        """The choice taken for a kind of problem; else that of ``[decisions]`` in visrec.toml, else the first one."""
+        chosen = self.decisions.get(kind) or self.description.get("decisions", {}).get(kind, choices[0])
         if chosen not in choices:
             raise InputError(f"The decision for '{kind}' is '{chosen}'; expected one of {', '.join(choices)}.")
         return chosen
