@@ -158,3 +158,11 @@ def test_the_upload_page_says_the_limit():
     from visrec.ui import import_view
 
     assert KEEP_ROWS == import_view.MOST_ROWS
+
+
+def test_pages_split_by_what_was_asked_and_never_by_the_label_itself(table, settings):
+    """Whoever kept a table by race wants race; nobody wants gender's answers split by gender at first."""
+    columns = Columns(label="truth", prediction="answer", attributes=("truth", "race"))
+
+    assert ["race"] == import_table(table, settings, columns).record["by"]
+    assert ["truth", "race"] == import_table(table, settings, columns, by=["truth", "race"]).record["by"]

@@ -116,7 +116,8 @@ def _keep(args, settings) -> str:
         split=args.split,
         attribute_table=args.attributes,
     )
-    return import_table(args.target, settings, columns, name=args.keep, images=args.images).id
+    by = _split_names(args.by)
+    return import_table(args.target, settings, columns, name=args.keep, images=args.images, by=by).id
 
 
 def _of_run(args, settings, options):

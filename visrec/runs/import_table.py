@@ -169,6 +169,7 @@ def import_table(
     *,
     name: str | None = None,
     images: str | None = None,
+    by: Sequence[str] | None = None,
 ) -> Run:
     """Keep a table of predictions as a run.
 
@@ -178,6 +179,7 @@ def import_table(
     columns : what each column is
     name : what the run is called; by default the file's name
     images : bucket with the images, for galleries; file names are fitted to its keys
+    by : attributes that the pages split by at first; None takes two, but never the column that is predicted
 
     Returns
     -------
@@ -195,7 +197,7 @@ def import_table(
     if images:
         table, fitted = _fit_names(table, images, settings)
     title = name or (Path(source).stem if isinstance(source, str | Path) else "imported table")
-    run = open_runs(settings).create(_record(predictions, columns, images, fitted), title)
+    run = open_runs(settings).create(_record(predictions, columns, images, fitted, by), title)
     now = time.time()
     status = Status("running", stage="export", heartbeat=now, started=now, progress=0.5, message="Writing the table.")
     run.write_status(dataclasses.replace(status, state="queued"))
@@ -204,7 +206,9 @@ def import_table(
     return run
 
 
-def _record(predictions: "Predictions", columns: Columns, images: str | None, fitted: dict) -> dict:
+def _record(
+    predictions: "Predictions", columns: Columns, images: str | None, fitted: dict, by: Sequence[str] | None
+) -> dict:
     from visrec.audit.intervals import wilson
 
     rows = predictions.rows
@@ -217,7 +221,7 @@ def _record(predictions: "Predictions", columns: Columns, images: str | None, fi
         "kind": "imported-table",
         "bucket": images or "",
         "target": columns.label,
-        "by": attributes[:2],
+        "by": [a for a in by if a in attributes] if by else [a for a in attributes if a != columns.label][:2],
         "labels": list(predictions.labels),
         "attributes": attributes,
         "settings": {"columns": dataclasses.asdict(columns), "images": images, "file_names": fitted},

@@ -110,13 +110,13 @@ def draw_recalibration(audit) -> None:
         found = audit.recalibration
     share = found["n"] / found["n"].sum()
     whole = {name: float((found[name] * share).sum()) for name in RECALIBRATED}
-    with st.container(horizontal=True):
-        for name, title in RECALIBRATED.items():
-            change = whole[name] - whole[name.split("_")[0]]
-            st.metric(
-                title, charts.rate_text(whole[name]), None if "_" not in name else f"{change:+.3f}",
-                delta_color="inverse", width=190, help="Mean over the groups, weighted by their rows; 0 is perfect.",
-            )  # fmt: skip
+    places = st.columns(3)
+    for i, (name, title) in enumerate(RECALIBRATED.items()):
+        change = whole[name] - whole[name.split("_")[0]]
+        places[i % 3].metric(
+            title, charts.rate_text(whole[name]), None if "_" not in name else f"{change:+.3f}",
+            delta_color="inverse", help="Mean over the groups, weighted by their rows; 0 is perfect.",
+        )  # fmt: skip
     st.caption(
         "Five-fold cross-fitted: every row's new score comes from a curve that was fitted without it. The expected "
         "calibration error (ECE) is above 0 by chance alone, more so in small groups; the Brier score is the mean "
