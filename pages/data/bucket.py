@@ -3,7 +3,17 @@
 import pandas as pd
 import streamlit as st
 
-from visrec.ui import bucket_view, bucket_view_connection, bucket_view_labels, buckets, cached, frame, widgets, wording
+from visrec.ui import (
+    bucket_view,
+    bucket_view_connection,
+    bucket_view_fit,
+    bucket_view_labels,
+    buckets,
+    cached,
+    frame,
+    widgets,
+    wording,
+)
 
 PER_PAGE = 24
 
@@ -12,6 +22,8 @@ bucket_view_connection.draw("bucket")
 bucket = buckets.choose("bucket")
 table = cached.bucket_table(bucket.url)
 samples = table.samples
+mixed = samples.sample(frac=1, random_state=0)  # buckets are often sorted by class
+default_fit = table.defaults.get("fit", "stretch")
 
 head, action = st.columns([3, 1], vertical_alignment="bottom")
 head.caption(
@@ -21,6 +33,8 @@ head.caption(
 if action.button(
     "Train on this", type="primary", icon=":material/model_training:", key="bucket_train", width="stretch"
 ):
+    if (fit := bucket_view_fit.chosen(default_fit)) != default_fit:
+        st.session_state["train_fit"] = fit
     frame.go("train", bucket=bucket.name)
 
 examined = cached.inspection(bucket.url)
@@ -74,6 +88,9 @@ if others:
     st.subheader("How well each group could be audited", anchor=False)
     bucket_view_labels.draw_plan(table, target, attribute)
 
+st.subheader("How a rectangle becomes a square", anchor=False)
+bucket_view_fit.draw(bucket.url, mixed, default_fit)
+
 st.subheader("Sample wall", anchor=False)
 
 
@@ -81,7 +98,7 @@ st.subheader("Sample wall", anchor=False)
 @frame.guard()
 def sample_wall() -> None:
     """Thumbnails of one slice, page by page; only what is shown is read."""
-    chosen = samples
+    chosen = mixed
     names = list(dict.fromkeys([target, *table.attributes]))[:5]
     for column, name in zip(st.columns(len(names)), names, strict=True):
         values = column.multiselect(
@@ -95,10 +112,9 @@ def sample_wall() -> None:
     if chosen.empty:
         st.info("No image is in all of these groups.", icon=":material/image_not_supported:")
         return
-    order = chosen.sample(frac=1, random_state=0)  # a mixed wall: buckets are often sorted by class
-    pages = -(-len(order) // PER_PAGE)
+    pages = -(-len(chosen) // PER_PAGE)
     page = st.number_input(f"Page (of {pages:,})", 1, pages, key="wall_page", width=160) if pages > 1 else 1
-    shown = order.iloc[(page - 1) * PER_PAGE : page * PER_PAGE]
+    shown = chosen.iloc[(page - 1) * PER_PAGE : page * PER_PAGE]
     captions = shown[names].astype("object").where(shown[names].notna(), "unknown").astype(str).agg(", ".join, axis=1)
     bucket_view.wall(bucket.url, shown, pd.Series(captions, index=shown.index))
     st.caption(f"{wording.count(len(chosen), 'image')}. {wording.NOT_FOR}")

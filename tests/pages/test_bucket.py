@@ -207,3 +207,37 @@ def test_a_connection_from_the_secrets_is_tested_and_its_bucket_opened(app, tiny
         assert "very-secret" not in shown
     finally:
         server.stop()
+
+
+def test_fit_is_shown_on_the_longest_images_and_goes_to_the_training(app, places):
+    """Before and after for what the choice matters to; *Train on this* takes the choice along."""
+    from PIL import Image
+
+    root = make_tiny_bucket(places.buckets[0] / "tiny", 40)
+    first = next(root.rglob("*.jpg"))
+    for path in sorted(first.parent.glob("*.jpg")):
+        Image.open(path).resize((96, 40)).save(path)
+    app.switch_page(PAGE).run()
+    app.segmented_control(key="bucket_fit").set_value("pad").run()
+
+    assert not app.exception
+    assert any("white bars" in c.value for c in app.caption)
+    app.button(key="bucket_train").click().run()
+    assert "pad" == app.selectbox(key="train_fit").value
+
+
+def test_squares_are_those_of_training():
+    """The after picture is made by the very function that prepares the pixels."""
+    import io
+
+    from PIL import Image
+
+    from visrec.ui.bucket_view_fit import longest, squared
+
+    wide, square = io.BytesIO(), io.BytesIO()
+    Image.new("RGB", (60, 20), "red").save(wide, "PNG")
+    Image.new("RGB", (20, 20), "red").save(square, "PNG")
+    after = Image.open(io.BytesIO(squared(wide.getvalue(), "pad", 30)))
+
+    assert ["w"] == list(longest({"s": square.getvalue(), "w": wide.getvalue(), "x": None}))
+    assert ((255, 255, 255), (255, 0, 0)) == (after.getpixel((15, 2)), after.getpixel((15, 15)))
