@@ -339,3 +339,15 @@ def test_report_escapes_names():
     text = render(audit(load_predictions(rows), by="g", replicates=5), aif360=False)
     assert "<b>" not in text
     assert "&lt;b&gt;bold" in text
+
+
+@pytest.mark.parametrize("outcome", ["correct", "yes"])
+def test_another_minimum_count_is_the_audit_made_with_it(faces, outcome):
+    """Rates and redraws are kept between minimum counts; not a digit may differ from an audit of its own."""
+    predictions = load_predictions(faces, attributes=["race", "age"])
+    first = audit(predictions, by=["race", "age"], outcome=outcome)
+    first.to_json(aif360=False)
+    for count in (1, 50, 10_000_000):
+        own = audit(predictions, by=["race", "age"], outcome=outcome, min_count=count)
+
+        assert own.to_json(aif360=False) == first.asking(60).asking(count).to_json(aif360=False)
