@@ -80,3 +80,58 @@ def test_zip_is_only_read(tmp_path):
     for change in (lambda: store.write("b", b"2"), lambda: store.delete("a")):
         with pytest.raises(InputError, match="only read"):
             change()
+
+
+def test_zip_in_a_bucket_is_read_by_ranges(tmp_path, s3_settings, s3_bucket, monkeypatch):
+    """Only the directory and the entry asked for travel; the URL of the store leads back to it."""
+    from visrec.config import Settings
+    from visrec.storage import s3
+    from visrec.storage.buckets import open_bucket
+
+    entries = {f"faces/{n:03}.bin": bytes([n]) * 50_000 for n in range(60)}
+    data = pack(tmp_path / "a.zip", entries, zipfile.ZIP_STORED).read_bytes()
+    s3.S3Store(s3_bucket, "", s3_settings).write("in/Faces.ZIP", data)
+    travelled = []
+
+    def counted(self, *args, get=s3.S3Store._get_range):
+        travelled.append(len(part := get(self, *args)))
+        return part
+
+    monkeypatch.setattr(s3.S3Store, "_get_range", counted)
+    settings = Settings(buckets=(tmp_path,), s3=s3_settings)
+    store = open_bucket(f"s3://{s3_bucket}/in/Faces.ZIP", settings)
+
+    assert bytes([7]) * 50_000 == store.read("007.bin")
+    assert 60 == len(list(store.list()))
+    assert sum(travelled) < len(data) / 4
+    assert f"s3://{s3_bucket}/in/Faces.ZIP!/faces" == store.url
+    again = open_bucket(store.url, settings)
+    assert {key: again.read(key) for key in ("000.bin", "059.bin")} == dict(again.read_many(["000.bin", "059.bin"]))
+
+
+def test_what_is_no_zip_in_a_bucket_is_a_sentence(tmp_path, s3_settings, s3_bucket):
+    """A cut upload is named; a prefix that is only named like a zip is a folder."""
+    from visrec.config import Settings
+    from visrec.storage.buckets import open_bucket
+    from visrec.storage.s3 import S3Store
+
+    store = S3Store(s3_bucket, "", s3_settings)
+    store.write("cut.zip", b"PK half")
+    store.write("old.zip/a.txt", b"1")
+    settings = Settings(buckets=(tmp_path,), s3=s3_settings)
+
+    with pytest.raises(InputError, match="not a whole zip"):
+        open_bucket(f"s3://{s3_bucket}/cut.zip", settings)
+    assert ["a.txt"] == [info.key for info in open_bucket(f"s3://{s3_bucket}/old.zip", settings).list()]
+
+
+def test_the_url_of_a_folder_in_a_zip_opens_it(tmp_path):
+    """Pages keep the URL of the store that they read, which may be a folder in a zip."""
+    from visrec.config import Settings
+    from visrec.storage.buckets import open_bucket
+
+    store = open_zip(pack(tmp_path / "a.zip", {"faces/a.txt": b"1", "faces/b/c.txt": b"2"}))
+
+    assert store.url.endswith("a.zip!/faces")
+    assert ["a.txt", "b/c.txt"] == [info.key for info in open_bucket(store.url, Settings()).list()]
+    assert ["c.txt"] == [info.key for info in open_bucket(store.url + "/b", Settings()).list()]

@@ -16,6 +16,7 @@ from visrec.storage.folder import FolderStore
 from visrec.storage.parallel import results
 
 S3_SCHEMES = ("s3://", "cos://")
+ZIP_FOLDER = ".zip!/"
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,9 @@ def open_bucket(name_or_url: str, settings: Settings) -> Store:
         No folder and no S3 bucket of that name; the message names the nearest and all there are.
     """
     name = str(name_or_url)
+    if ZIP_FOLDER in name.lower():  # the URL of a store in a zip
+        at = name.lower().index(ZIP_FOLDER) + len(".zip")
+        return open_bucket(name[:at], settings).at(name[at + 2 :])
     if name.startswith(S3_SCHEMES):
         return open_store(name, settings)
     for folder in settings.buckets:
@@ -80,7 +84,22 @@ def open_store(url_or_path: str, settings: Settings, create: bool = False) -> St
     connection, _, bucket = place.rpartition("@")
     if not bucket:
         raise InputError(f"'{url}' names no bucket; expected s3://bucket or s3://bucket/prefix.")
-    return S3Store(bucket, prefix, settings.store_named(connection))
+    s3 = settings.store_named(connection)
+    if prefix.lower().endswith(".zip") and not create:
+        return _zip_in_bucket(bucket, prefix, s3)
+    return S3Store(bucket, prefix, s3)
+
+
+def _zip_in_bucket(bucket: str, key: str, s3: S3Settings) -> Store:
+    """The entries of a zip that lies in a bucket, read by ranges; a folder that is named like one is a folder."""
+    from visrec.storage.ranged import open_ranged
+    from visrec.storage.s3 import S3Store
+    from visrec.storage.zipped import open_zip
+
+    whole = S3Store(bucket, "", s3)
+    if not whole.exists(key):
+        return S3Store(bucket, key, s3)
+    return open_zip(f"{whole.url}/{key}", lambda: open_ranged(whole, key))
 
 
 def _is_plain(name: str) -> bool:

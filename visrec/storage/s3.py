@@ -75,6 +75,21 @@ class S3Store:
         """The bytes of one object, verified by length and, where the ETag is an MD5, by content."""
         return self._persistent_read(key, self.get)
 
+    def read_range(self, key: str, start: int, end: int, etag: str) -> bytes:
+        """The bytes from ``start`` up to ``end`` of an object that still has this ETag; their number is verified."""
+
+        def work(number: int) -> bytes:
+            data = self._passing("reading", self._get_range, key, f"bytes={start}-{end - 1}", f'"{etag}"')
+            if len(data) != end - start:
+                raise Transient(Damaged(f"A part of '{key}' in {self.url} arrived with {len(data):,} bytes."))
+            return data
+
+        return self._persist(work, f"reading '{key}' in")
+
+    def head(self, key: str) -> ObjectInfo:
+        """Size and ETag of one object, asked for now."""
+        return self._persist(lambda number: self._head(key), f"reading '{key}' in")
+
     def read_many(
         self, keys: Iterable[str], stop: Callable[[], bool] | None = None
     ) -> Iterator[tuple[str, bytes | Exception]]:
@@ -124,6 +139,10 @@ class S3Store:
         """One GET through boto3: the bytes and the ETag that came with them, not yet verified."""
         answer = self.client.get_object(Bucket=self.bucket, Key=self.prefix + key)
         return answer["Body"].read(), answer.get("ETag", "").strip('"')
+
+    def _get_range(self, key: str, span: str, etag: str) -> bytes:
+        answer = self.client.get_object(Bucket=self.bucket, Key=self.prefix + key, Range=span, IfMatch=etag)
+        return answer["Body"].read()
 
     def _persistent_read(self, key: str, get, stop: Callable[[], bool] | None = None) -> bytes:
         seen: deque[str] = deque(maxlen=1)

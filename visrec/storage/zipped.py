@@ -9,22 +9,33 @@ import threading
 import zipfile
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import BinaryIO
 
-from visrec.errors import InputError, NotFoundError, OutsideError
+from visrec.errors import InputError, NotFoundError, OutsideError, VisrecError
 from visrec.storage.base import ObjectInfo
 from visrec.storage.parallel import results
 
 LARGEST = 2_000_000_000  # bytes of one entry
 RATIO = 1000  # unpacked over packed, above which an entry is a bomb
 THREADS = 4
+INSIDE = "!/"  # between the URL of a zip and a folder in it
 
 
 class ZipStore:
-    """The entries of a local zip file, or of one below ``prefix`` in it."""
+    """The entries of a zip file, or of those below ``prefix`` in it.
 
-    def __init__(self, path: Path | str, prefix: str = ""):
-        self.path, self.prefix = Path(path), prefix.strip("/") + "/" if prefix.strip("/") else ""
-        self.url = str(self.path.absolute()) + (f"!/{self.prefix.rstrip('/')}" if self.prefix else "")
+    Parameters
+    ----------
+    path : of a local file, or where it lies in words (a URL) if it is opened by ``opener``
+    prefix : a folder in it
+    opener : gives a new binary file to read the zip from, for each thread that reads
+    """
+
+    def __init__(self, path: Path | str, prefix: str = "", opener: Callable[[], BinaryIO] | None = None):
+        self.path, self._opener = path if opener else Path(path), opener
+        self.prefix = prefix.strip("/") + "/" if prefix.strip("/") else ""
+        place = str(path) if opener else str(self.path.absolute())
+        self.url = place + (f"{INSIDE}{self.prefix.rstrip('/')}" if self.prefix else "")
         self._local = threading.local()
         self._infos = {i.filename: i for i in self._zip.infolist() if not i.is_dir() and _safe(i.filename)}
 
@@ -33,7 +44,9 @@ class ZipStore:
         """One handle per thread: a ZipFile shares its file position."""
         if not hasattr(self._local, "zip"):
             try:
-                self._local.zip = zipfile.ZipFile(self.path)
+                self._local.zip = zipfile.ZipFile(self._opener() if self._opener else self.path)
+            except VisrecError:  # of the store that holds it
+                raise
             except FileNotFoundError:
                 raise NotFoundError(f"There is no zip file '{self.path}'.") from None
             except (zipfile.BadZipFile, OSError) as error:
@@ -58,6 +71,8 @@ class ZipStore:
         try:
             with self._zip.open(info) as entry:
                 data = io.BytesIO(entry.read(info.file_size + 1)).getvalue()
+        except VisrecError:
+            raise
         except (zipfile.BadZipFile, OSError, EOFError) as error:
             raise OutsideError(f"'{key}' in {self.url} is damaged ({error}).") from error
         except (RuntimeError, NotImplementedError) as error:  # encrypted, or a method that Python cannot unpack
@@ -84,15 +99,19 @@ class ZipStore:
 
     def sub(self, prefix: str) -> "ZipStore":
         """The entries below ``prefix``."""
-        return ZipStore(self.path, self.prefix + prefix.strip("/")) if prefix.strip("/") else self
+        return ZipStore(self.path, self.prefix + prefix.strip("/"), self._opener) if prefix.strip("/") else self
+
+    def at(self, folder: str) -> "ZipStore":
+        """The entries below a folder of the whole zip, wherever in it this store is."""
+        return ZipStore(self.path, folder, self._opener)
 
     def local_path(self, key: str) -> None:
         """None: an entry has no path of its own."""
 
 
-def open_zip(path: Path | str) -> ZipStore:
+def open_zip(path: Path | str, opener: Callable[[], BinaryIO] | None = None) -> ZipStore:
     """The store of a zip file; a single folder that holds everything is gone into, as when unpacking by hand."""
-    store = ZipStore(path)
+    store = ZipStore(path, opener=opener)
     keys = [info.key for info in store.list() if not info.key.startswith("__MACOSX/")]
     tops = {key.partition("/")[0] for key in keys}
     return store.sub(tops.pop()) if len(tops) == 1 and all("/" in key for key in keys) else store
