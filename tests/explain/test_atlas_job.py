@@ -23,6 +23,7 @@ class Planted:
     labels = ["flat", "lively"]
     image_size = 32
     engine = "planted"
+    fit = "stretch"
 
     def __call__(self, images):
         return left_detail(images)
@@ -132,3 +133,21 @@ def test_an_unknown_attribute_is_exit_code_2(run, capsys):
     """With the nearest name."""
     assert 2 == cli(["atlas", "mine", "--by", "rcae"])
     assert "Did you mean 'race'" in capsys.readouterr().err
+
+
+def test_an_imported_tflite_model_has_an_atlas_too(run):
+    """Only answers are needed, and any engine gives them."""
+    run.store.delete("model.keras")
+    run.store.write("model.tflite", b"planted")
+
+    jobs.make(run, Settings.load(dotenv=None), ["race"], grid=4, permutations=9)
+
+    assert 24 == len(load_atlas(run, ["race"]).samples)
+
+
+def test_what_cannot_be_made_is_refused_before_a_job_begins(run):
+    """The page's button shows the sentence; no job is left behind that never moves."""
+    with pytest.raises(InputError, match="no attribute 'age'"):
+        jobs.start(run, Settings.load(dotenv=None), ["age"])
+
+    assert not jobs.job_of(run, ["age"]).store.exists("status.json")

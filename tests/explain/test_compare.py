@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from visrec.errors import RunError
 from visrec.explain.compare import compare_groups, discoveries
 
 
@@ -117,3 +118,25 @@ def test_discoveries_agree_with_statsmodels():
         p = random.random(20) ** random.choice([1, 3])
 
         assert multipletests(p, 0.05, "fdr_bh")[0].tolist() == discoveries(p).tolist()
+
+
+def test_a_single_square_of_many_groups_can_be_found():
+    """Benjamini and Hochberg ask a lone discovery for level / tests: relabellings must suffice to reach that."""
+    random = np.random.default_rng(3)
+    groups = np.repeat([f"g{i}" for i in range(7)], 40)
+    maps = random.normal(0, 1, (280, 64))
+    maps[groups == "g2", 5] += 1.5
+
+    found = compare_groups(maps, groups, np.zeros(280))
+
+    assert found.permutations + 1 >= 7 * 64 / 0.05
+    lit = np.stack([d.lit for d in found.differences])
+    assert [(2, 5)] == list(zip(*np.nonzero(lit), strict=True))
+
+
+def test_comparing_can_be_stopped():
+    """As every long work."""
+    random = np.random.default_rng(0)
+
+    with pytest.raises(RunError, match="cancelled"):
+        compare_groups(random.normal(size=(40, 4)), np.repeat(["a", "b"], 20), np.zeros(40), stop=lambda: True)

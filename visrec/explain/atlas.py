@@ -112,7 +112,7 @@ def make_atlas(
     draws: int | None = None,
     fill: str = "mean",
     seed: int = 0,
-    permutations: int = 4999,
+    permutations: int | None = None,
     least: int = LEAST,
     progress: Progress | None = None,
     stop: Stop | None = None,
@@ -128,6 +128,7 @@ def make_atlas(
     classes : class names, in the order of the model's outputs
     grid : squares along each side
     draws : maskings per image and seed, of which there are two; None = ten per square
+    permutations : relabellings of the comparison; None = enough for a single square to be found
     least : comparable images that a cell needs
 
     Returns
@@ -159,7 +160,7 @@ def make_atlas(
     maps = np.stack([f.weights for f in found]).astype(np.float32)
     strata = (table["label"].astype(str) + "\0" + table["prediction"]).to_numpy()
     comparison = compare_groups(
-        maps, table["cell"].to_numpy(), strata, permutations=permutations, least=least, seed=seed
+        maps, table["cell"].to_numpy(), strata, permutations=permutations, least=least, seed=seed, stop=stop
     )
     return Atlas(
         tuple(by), table, maps.reshape(len(maps), grid, grid), np.rint(images.mean(axis=0)).astype(np.uint8),
@@ -225,11 +226,14 @@ def pick_rows(
 
 
 def mean_interval(values: pd.Series) -> tuple[float, float, float]:
-    """Mean with a 95 % t-interval cut to [0, 1]; unknown values are left out, NaN where fewer than two remain."""
+    """Mean with a 95 % t-interval cut to [0, 1]; unknown values are left out.
+
+    The interval is NaN where fewer than two values remain, or all are equal: it would claim certainty.
+    """
     from scipy.stats import t
 
     known = values.dropna().to_numpy(np.float64)
-    if len(known) < 2:
+    if len(known) < 2 or np.ptp(known) == 0:
         return (float(known.mean()) if len(known) else float("nan")), float("nan"), float("nan")
     half = t.ppf(0.975, len(known) - 1) * known.std(ddof=1) / np.sqrt(len(known))
     mean = known.mean()

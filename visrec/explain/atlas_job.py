@@ -34,7 +34,7 @@ def job_of(run: Run, by: list[str]) -> Run:
 
 def start(run: Run, settings: "Settings", by: list[str], *, per_cell: int = 60, seed: int = 0) -> Run:
     """Make the atlas in a process of its own and return at once; the job, in state *queued* or *running*."""
-    check(run, by)
+    choose(run, by, per_cell=per_cell, seed=seed)  # here, where whoever asked still hears what is missing
     job = job_of(run, by)
     if job.store.exists("status.json") and job.status().state in ACTIVE:
         return job
@@ -44,7 +44,7 @@ def start(run: Run, settings: "Settings", by: list[str], *, per_cell: int = 60, 
     subprocess.Popen(
         [sys.executable, "-m", "visrec", *command],
         stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
-        env=jobs.environment(settings),
+        env=jobs.environment(settings, run.record.get("bucket")),
     )  # fmt: skip
     return job
 
@@ -58,7 +58,7 @@ def make(
     per_cell: int = 60,
     grid: int = GRID,
     seed: int = 0,
-    permutations: int = 4999,
+    permutations: int | None = None,
     report: Callable[[Status], None] | None = None,
     predict=None,
 ) -> Atlas:
@@ -72,12 +72,8 @@ def make(
     report : called with each new Status
     predict : the model; None = the run's
     """
-    check(run, by)
-    rows = run.predictions()
-    split = split or next((s for s in ("test", "val") if (rows["split"] == s).any()), "val")
-    chosen = pick_rows(rows, by, split=split, per_cell=per_cell, seed=seed)
-    job = job_of(run, by)
-    with Reporter(job, owns_process=False, listen=report, shares=SHARES) as reporter:
+    split, chosen = choose(run, by, split=split, per_cell=per_cell, seed=seed)
+    with Reporter(job_of(run, by), listen=report, shares=SHARES, resumable=False) as reporter:
         reporter.stage("read", f"Reading {len(chosen):,} images.")
         predict = predict or _predictor(run, settings)
         images, chosen = _read(run, settings, chosen, predict.image_size, reporter)
@@ -92,12 +88,20 @@ def make(
     return atlas
 
 
+def choose(run: Run, by: list[str], *, split: str | None = None, per_cell: int = 60, seed: int = 0):
+    """The split and the rows of the images to explain; says, before anything is begun, what is missing."""
+    check(run, by)
+    rows = run.predictions()
+    split = split or next((s for s in ("test", "val") if (rows["split"] == s).any()), "val")
+    return split, pick_rows(rows, by, split=split, per_cell=per_cell, seed=seed)
+
+
 def check(run: Run, by: list[str]) -> None:
     """Say, before anything is begun, what is missing."""
     if not by:
         known = ", ".join(run.record.get("attributes", [])) or "none"
         raise InputError(f"An atlas compares the values of an attribute, and none was named. There are: {known}.")
-    if not run.has("model.keras"):
+    if not (run.has("model.keras") or run.has("model.tflite")):
         raise NotFoundError(f"Run '{run.id}' has no model to ask (it is {run.status().state}); train one first.")
 
 
@@ -107,7 +111,7 @@ def _read(run: Run, settings: "Settings", chosen, size: int, reporter: Reporter)
     store = open_bucket(run.record["bucket"], settings)
     names, parts = [], []
     for files, pixels in read_pixels(
-        store, chosen["file"].tolist(), size, progress=reporter.advance, stop=reporter.stop
+        store, chosen["file"].tolist(), size, fit=run.fit, progress=reporter.advance, stop=reporter.stop
     ):  # fmt: skip
         names += files
         parts.append(pixels)

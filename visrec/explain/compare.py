@@ -12,7 +12,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from visrec.errors import RunError
+from visrec.explain.lime_image import Stop
+
 LEVEL = 0.05
+LEAST_PERMUTATIONS, MOST_PERMUTATIONS = 4999, 99_999
 MATTERS = 0.2
 """A significant difference is lit from this share of the group's largest significant one on."""
 
@@ -64,10 +68,11 @@ def compare_groups(
     groups: np.ndarray,
     strata: np.ndarray,
     *,
-    permutations: int = 4999,
+    permutations: int | None = None,
     least: int = 10,
     level: float = LEVEL,
     seed: int = 0,
+    stop: Stop | None = None,
 ) -> Comparison:
     """Compare each group with the rest.
 
@@ -76,9 +81,10 @@ def compare_groups(
     maps : float (n, m), one map per image, m places
     groups : str (n,)
     strata : (n,), images are exchanged only within equal values (label and prediction)
-    permutations : relabellings; more find smaller p-values
+    permutations : relabellings; None = as many as `enough_permutations` says
     least : comparable images that a group needs, and the rest too
     level : share of false discoveries, and of false alarms of the whole
+    stop : called now and then; True ends the work with ``RunError``
 
     References
     ----------
@@ -91,7 +97,8 @@ def compare_groups(
     if not enough or len(names) < 2:
         return Comparison((), float("nan"), 0, left_out)
     observed = np.stack([plans[i].difference(codes[None], maps)[0] for i in enough])
-    beyond, p_all = _permuted(observed, maps, codes, layers, [plans[i] for i in enough], permutations, seed)
+    permutations = permutations or enough_permutations(observed.size, level)
+    beyond, p_all = _permuted(observed, maps, codes, layers, [plans[i] for i in enough], permutations, seed, stop)
     p = (beyond + 1) / (permutations + 1)
     significant = discoveries(p, level) if p_all <= level else np.zeros(p.shape, bool)
     found = (
@@ -99,6 +106,18 @@ def compare_groups(
         for i, v, q, s in zip(enough, observed, p, significant, strict=True)
     )
     return Comparison(tuple(found), p_all, permutations, left_out)
+
+
+def enough_permutations(tests: int, level: float = LEVEL) -> int:
+    """Relabellings with which a single place among so many can become a discovery, within bounds.
+
+    The smallest p-value is 1 / (permutations + 1), and Benjamini and Hochberg ask a lone discovery for level / tests.
+
+    >>> enough_permutations(2 * 64), enough_permutations(7 * 64), enough_permutations(63 * 64)
+    (5119, 17919, 99999)
+    """
+    needed = int(np.ceil(2 * tests / level)) - 1  # twice that, so that one relabelling may reach the place by chance
+    return int(np.clip(needed, LEAST_PERMUTATIONS, MOST_PERMUTATIONS))
 
 
 def discoveries(p: np.ndarray, level: float = LEVEL) -> np.ndarray:
@@ -142,7 +161,7 @@ class _Plan:
         return np.where(codes == self.group, self._in, -self._out) @ maps
 
 
-def _permuted(observed, maps, codes, layers, plans, permutations: int, seed: int, block: int = 250):
+def _permuted(observed, maps, codes, layers, plans, permutations: int, seed: int, stop, block: int = 250):
     """How often relabelled differences reach the observed ones, place by place; and the p-value of the whole."""
     random = np.random.default_rng(seed)
     order = np.argsort(layers, kind="stable")
@@ -151,6 +170,8 @@ def _permuted(observed, maps, codes, layers, plans, permutations: int, seed: int
     beyond, whole = np.zeros(observed.shape), 0
     slack = 1e-12 * np.abs(maps).max(initial=1e-300)  # equal up to rounding counts as reached
     for first in range(0, permutations, block):
+        if stop is not None and stop():
+            raise RunError("The comparison was cancelled.")
         labels = _relabelled(codes, layers, order, random, min(block, permutations - first))
         found = np.stack([plan.difference(labels, maps) for plan in plans], axis=1)
         beyond += (np.abs(found) >= np.abs(observed) - slack).sum(axis=0)
