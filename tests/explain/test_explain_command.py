@@ -2,6 +2,8 @@
 
 import io
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -18,6 +20,7 @@ class Planted:
     labels = ["dark", "bright"]
     image_size = 48
     engine = "planted"
+    fit = "stretch"
 
     def __call__(self, images):
         return left_half(images)
@@ -87,6 +90,21 @@ def test_overlay_is_written_and_the_same_every_time(photo, capsys, tmp_path):
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
     assert (48, 48) == Image.open(tmp_path / "a.png").size
     assert ["a.png", "b.png", "photo.png"] == sorted(p.name for p in tmp_path.iterdir())
+
+
+@pytest.mark.slow
+def test_two_processes_write_the_same_overlay(tmp_path, tiny_run):
+    """A really trained model, its engine, one machine, two processes: the files are equal byte for byte."""
+    image = tmp_path / "photo.png"
+    Image.fromarray(drawn_image(60, 3)).save(image)
+    model = tiny_run.local("model.keras")
+    overlays = [tmp_path / "a.png", tmp_path / "b.png"]
+
+    for overlay in overlays:
+        command = ["explain", model, image, "--samples", "200", "--no-badge", "-o", overlay]
+        subprocess.run([sys.executable, "-m", "visrec", *map(str, command)], check=True, capture_output=True)
+
+    assert overlays[0].read_bytes() == overlays[1].read_bytes()
 
 
 def test_people_get_a_few_lines(photo, capsys):

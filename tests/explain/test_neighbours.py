@@ -1,4 +1,4 @@
-"""Neighbours in a planted feature space: the nearest are found, the far are said to be far."""
+"""Neighbours in a planted feature space: the nearest are found, and an index is made, kept and loaded."""
 
 import io
 
@@ -11,7 +11,8 @@ from scipy.spatial.distance import cdist
 
 from visrec.config import Settings
 from visrec.errors import OutsideError, RunError
-from visrec.explain.neighbours import build_index, index_run, load_index, sharpness
+from visrec.explain.familiar import learn
+from visrec.explain.neighbours import build_index, index_run, load_index, save_index, sharpness
 from visrec.explain.pixels import read_pixels
 from visrec.runs.record import Run
 from visrec.storage.folder import FolderStore
@@ -26,10 +27,9 @@ def clouds(count: int, seed: int) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def index():
-    """400 training images of two classes and 300 held-out ones."""
-    train, held = clouds(400, 0), clouds(300, 1)
+    """400 training images of two classes; what is usual is not known."""
     names = [f"{i}.png" for i in range(400)]
-    return build_index(train, names, ["even", "odd"] * 200, held, np.linspace(1, 8, 400))
+    return build_index(clouds(400, 0), names, ["even", "odd"] * 200, np.linspace(1, 8, 400), None)
 
 
 def test_the_nearest_are_those_scipy_finds(index):
@@ -37,35 +37,16 @@ def test_the_nearest_are_those_scipy_finds(index):
     asked = clouds(1, 7)[0]
     expected = cdist(asked[None], clouds(400, 0), "cosine")[0]
 
-    found = index.near(asked, 5.0, count=4).images
+    found = index.near(asked, [], 5.0, count=4).images
 
     assert set(np.argsort(expected)[:4]) == {int(f.split(".")[0]) for f in found["file"]}
     np.testing.assert_allclose(found["distance"], np.sort(expected)[:4], atol=2e-3)
     assert ["even"] * 4 == found["label"].tolist()
 
 
-def test_a_usual_image_is_not_far_and_another_kind_is(index):
-    """99 % of held-out images are nearer than a direction that no training image has."""
-    usual, strange = index.near(clouds(1, 9)[0], 5.0), index.near(np.eye(8)[6], 5.0)
-
-    assert usual.far is False
-    assert usual.percentile < 0.99
-    assert strange.far is True
-    assert 1.0 == strange.percentile
-
-
-def test_about_one_in_a_hundred_held_out_images_is_called_far(index):
-    """The threshold is calibrated: new images of the same data are far in about 1 %."""
-    far = [index.near(x, 5.0).far for x in clouds(1000, 11)]
-
-    assert np.mean(far) < 0.035
-
-
-def test_with_few_held_out_images_far_is_unknown():
-    """A 99th percentile of 20 images would be a guess."""
-    index = build_index(clouds(50, 0), list("x" * 50), ["l"] * 50, clouds(20, 1), np.ones(50))
-
-    found = index.near(np.eye(8)[6], 1.0)
+def test_without_held_out_images_far_is_unknown(index):
+    """Not False: nobody knows."""
+    found = index.near(np.eye(8)[6], [], 1.0)
 
     assert found.far is None
     assert np.isnan(found.percentile)
@@ -78,11 +59,11 @@ def test_blur_is_seen():
     sharp = drawn_image(64, 2)
     blurred = np.asarray(Image.fromarray(sharp).filter(ImageFilter.GaussianBlur(3)))
     training = np.array([sharpness(drawn_image(64, i)) for i in range(120)])
-    index = build_index(clouds(120, 0), ["x"] * 120, ["l"] * 120, clouds(120, 1), training)
+    index = build_index(clouds(120, 0), ["x"] * 120, ["l"] * 120, training, None)
 
     assert sharpness(blurred) < sharpness(sharp)
-    assert not index.near(np.ones(8), sharpness(sharp)).blurred
-    assert index.near(np.ones(8), sharpness(blurred)).blurred
+    assert not index.near(np.ones(8), [], sharpness(sharp)).blurred
+    assert index.near(np.ones(8), [], sharpness(blurred)).blurred
 
 
 class Colours:
@@ -90,8 +71,9 @@ class Colours:
 
     image_size = 32
 
-    def __call__(self, images):
-        return images.mean(axis=(1, 2)).astype(np.float32) + 1
+    def look(self, images):
+        means = images.mean(axis=(1, 2)).astype(np.float32) + 1
+        return means, [means]
 
 
 @pytest.fixture
@@ -119,10 +101,30 @@ def test_the_index_of_a_run_is_made_kept_and_loaded(run):
     kept = load_index(run)
 
     assert 19 == len(made.files) == len(made.labels) == len(made.features)
-    assert 10 == len(made.held_out)
+    assert made.familiar is None
     assert (30, 30) == told[-1]
-    for name in vars(made):
+    for name in ("features", "files", "labels", "sharpness"):
         np.testing.assert_array_equal(getattr(made, name), getattr(kept, name))
+
+
+def test_what_is_usual_is_kept_with_the_index(run):
+    """Saved and loaded it scores as before."""
+    views = lambda count, seed: [clouds(count, seed)]
+    familiar = learn(views(200, 0), {"upside down": [-clouds(200, 0)]}, views(200, 1))
+    index = build_index(clouds(20, 0), list("x" * 20), ["l"] * 20, np.ones(20), familiar)
+
+    save_index(run, index)
+
+    np.testing.assert_array_equal(familiar.score(views(9, 5)), load_index(run).familiar.score(views(9, 5)))
+
+
+def test_an_index_of_an_earlier_version_is_made_anew(run):
+    """It asked another question; the page offers to make one."""
+    buffer = io.BytesIO()
+    np.savez(buffer, features=np.ones((1, 1)), held_out=np.ones(1))
+    run.store.write("explanations/neighbours.npz", buffer.getvalue())
+
+    assert load_index(run) is None
 
 
 def test_there_is_no_index_before_it_was_made(run):

@@ -6,7 +6,7 @@ from planted_models import constant, drawn_image, left_detail
 
 from visrec.errors import InputError
 from visrec.explain.lime_image import explain_image
-from visrec.explain.sanity import KINDS, map_changes, randomised
+from visrec.explain.sanity import KINDS, check_sanity, map_changes, randomised
 
 
 @pytest.fixture(scope="module")
@@ -61,6 +61,20 @@ def test_the_map_changes_when_the_model_does():
     assert 1.0 == pytest.approx(same)
     assert mirrored < 0.5
     assert np.isnan(map_changes(image, explained, constant))
+
+
+def test_the_check_says_in_words_what_follows():
+    """Another model's map passes, the same map does not, and a twin that never moves has nothing to compare."""
+    image = drawn_image(32, 1)
+    explained = explain_image(image, left_detail, samples=200)
+
+    other = check_sanity(image, explained, lambda x: left_detail(x[:, :, ::-1]))
+    same = check_sanity(image, explained, left_detail)
+    still = check_sanity(image, explained, constant)
+
+    assert (True, False, True) == (other.passed, same.passed, still.passed)
+    assert "Do not use it" in same.sentence
+    assert np.isnan(still.correlation)
 
 
 def test_wrong_kinds_are_told(model):

@@ -236,6 +236,17 @@ def test_second_opinion_comes_on_request_beside_lime(tiny_app):
     assert "by chance" in texts(tiny_app)
 
 
+def test_the_sanity_check_comes_on_request(tiny_app):
+    """Explaining a copy without its weights tells whether the map was learnt."""
+    send(tiny_app, "me.png", photo())
+    assert "weights thrown away" not in texts(tiny_app)
+
+    tiny_app.button(key="explain_sanity").click().run()
+
+    assert not tiny_app.exception
+    assert "weights thrown away" in texts(tiny_app)
+
+
 def test_download_is_the_document_of_the_command(tiny_app, tiny_run):
     """Page and command line hand over the same keys and numbers."""
     from visrec.explain.document import to_document
@@ -261,10 +272,10 @@ def test_neighbours_are_offered_with_their_price_and_shown_once_the_index_is_the
 
     index = planted_index()
     monkeypatch.setattr(neighbours, "load_index", lambda run: index)
-    monkeypatch.setattr(neighbours, "FeaturePredictor", lambda run: lambda images: np.array([[1.0, 0.0]]))
+    monkeypatch.setattr(neighbours, "FeaturePredictor", lambda run: Planted([1.0, 0.0]))
     tiny_app.run()
     assert not tiny_app.error
-    assert "As near to the training images as usual" in texts(tiny_app)
+    assert "As usual for this model" in texts(tiny_app)
     assert "6 of 6 are labelled **smiling**" in texts(tiny_app)
 
 
@@ -274,24 +285,46 @@ def test_far_image_is_warned_of_before_the_prediction(tiny_app, monkeypatch):
 
     index = planted_index()
     monkeypatch.setattr(neighbours, "load_index", lambda run: index)
-    monkeypatch.setattr(neighbours, "FeaturePredictor", lambda run: lambda images: np.array([[0.0, 1.0]]))
+    monkeypatch.setattr(neighbours, "FeaturePredictor", lambda run: Planted([0.0, 1.0]))
     send(tiny_app, "me.png", photo())
 
     drawn = [(e.type, getattr(e, "value", "")) for e in tiny_app.main]
-    far = next(i for i, (kind, value) in enumerate(drawn) if kind == "warning" and "far from everything" in str(value))
+    far = next(
+        i for i, (kind, value) in enumerate(drawn) if kind == "warning" and "far from what the model" in str(value)
+    )
     answer = next(i for i, (kind, _) in enumerate(drawn) if kind == "metric")
     assert far < answer
     assert "Confidence means little here" in texts(tiny_app)
 
 
+class Planted:
+    """Features that are always the same, and one view that is the feature itself."""
+
+    def __init__(self, feature):
+        self.feature = np.array([feature])
+
+    def look(self, images):
+        return self.feature, [self.feature]
+
+
 def planted_index():
     """An index whose training images all lie in one direction, with held-out images near them."""
+    from visrec.explain.familiar import learn
     from visrec.explain.neighbours import build_index
 
     rng = np.random.default_rng(0)
     around = lambda n: np.array([1.0, 0.0]) + rng.normal(0, 0.2, (n, 2))
     files = [f"train/{i}.jpg" for i in range(40)]
-    return build_index(around(40), files, ["smiling"] * 40, around(200), np.zeros(40))
+    familiar = learn([around(40)], {"upside down": [-around(40)]}, [around(200)])
+    return build_index(around(40), files, ["smiling"] * 40, np.zeros(40), familiar)
+
+
+def test_a_small_image_is_said_to_be_small(tiny_app):
+    """Twenty pixels enlarged to what the model takes are mostly made up, and said to be so before the answer."""
+    send(tiny_app, "me.png", photo((20, 20)))
+
+    warned = [w.value for w in tiny_app.warning]
+    assert any("small: 20 x 20 pixels, and the model looks at 48 x 48" in w for w in warned)
 
 
 def test_uploaded_image_is_nowhere_on_disk_afterwards(tiny_app, tiny_settings, tmp_path, monkeypatch):

@@ -20,6 +20,9 @@ def register(commands) -> None:
     explain.add_argument(
         "--no-badge", action="store_true", help="leave out the badge, which costs twice the explanation"
     )
+    explain.add_argument(
+        "--sanity", action="store_true", help="also explain a model with its weights thrown away: does the map change?"
+    )
     explain.add_argument("-o", "--output", metavar="overlay.png", help="write the overlay as a PNG")
     explain.add_argument("--top", type=int, default=10, help="superpixels to paint (default 10)")
     explain.add_argument("--opacity", type=float, default=0.5, help="of the tint, 0 to 1 (default 0.5)")
@@ -33,7 +36,9 @@ def register(commands) -> None:
     atlas.add_argument("--split", help="rows to take images from (default: test, else val)")
     atlas.add_argument("--images", type=int, default=60, help="images per cell at most (default 60)")
     atlas.add_argument("--grid", type=int, default=8, help="squares a side (default 8)")
-    atlas.add_argument("--permutations", type=int, default=4999, help="relabellings of the test (default 4999)")
+    atlas.add_argument(
+        "--permutations", type=int, help="relabellings of the test (default: enough for a single square)"
+    )
     atlas.add_argument("--seed", type=int, default=0, help="of sample, maskings and relabellings (default 0)")
     atlas.set_defaults(call=atlas_of_run, show=_show_atlas)
 
@@ -46,7 +51,7 @@ def explain_one(args, settings) -> dict:
     from visrec.explain.lime_image import explain_image
 
     predictor = open_model(args.run, settings)
-    image = read_image(args.image, predictor.image_size)
+    image = read_image(args.image, predictor.image_size, predictor.fit)
     label = None if args.label is None else class_number(args.label, predictor.labels)
     with Bar("Explaining") as bar:
         found = explain_image(
@@ -57,9 +62,10 @@ def explain_one(args, settings) -> dict:
     if not args.no_badge:
         with Bar("Judging") as bar:
             badge = judge(image, predictor, found, progress=bar)
+    sanity = sanity_of(args.run, settings, image, found) if args.sanity else None
     if args.output:
         write_overlay(args, image, found)
-    return to_document(found, predictor.labels, badge) | {"engine": predictor.engine, "overlay": args.output}
+    return to_document(found, predictor.labels, badge, sanity) | {"engine": predictor.engine, "overlay": args.output}
 
 
 def open_model(name: str, settings):
@@ -72,13 +78,28 @@ def open_model(name: str, settings):
     return load_predictor(open_runs(settings).open(name))
 
 
-def read_image(name: str, size: int):
+def sanity_of(name: str, settings, image, found):
+    """Whether the map changes when the model's weights are thrown away."""
+    from visrec.explain.sanity import check_sanity, twin_predictor
+    from visrec.runs.record import open_runs
+
+    if name.endswith(".keras"):
+        file = Path(name)
+    else:
+        run = open_runs(settings).open(name)
+        if not run.has("model.keras"):
+            raise InputError("The weights of a TFLite model cannot be thrown away, so --sanity cannot be had for it.")
+        file = run.local("model.keras")
+    return check_sanity(image, found, twin_predictor(file))
+
+
+def read_image(name: str, size: int, fit: str = "stretch"):
     """The image as the model takes it: uint8 (size, size, 3)."""
     from visrec.explain.upload import read_upload
 
     path = Path(name)
     try:
-        return read_upload(path.read_bytes(), path.name, size)
+        return read_upload(path.read_bytes(), path.name, size, fit)
     except FileNotFoundError:
         near = nearest(path.name, [p.name for p in path.parent.iterdir()], 3) if path.parent.is_dir() else ""
         raise NotFoundError(f"There is no image file '{name}'. {near}".strip()) from None
@@ -139,6 +160,8 @@ def _show_explanation(result: dict) -> None:
     if badge:
         why = f" ({'; '.join(badge['reasons'])})" if badge["reasons"] else ""
         print(f"Explanation of {result['class']}: {badge['verdict']}{why}")
+    if result["sanity"]:
+        print(result["sanity"]["sentence"])
     heavy = sorted(enumerate(result["weights"]), key=lambda item: -abs(item[1]))[:5]
     print("Heaviest superpixels: " + ", ".join(f"{i} ({w:+.3f})" for i, w in heavy))
     print(f"{result['samples']} samples, seed {result['seed']}, {result['seconds']:.1f} s", end="")
@@ -155,7 +178,7 @@ def _show_atlas(result: dict) -> None:
         for c in result["cells"]
     ]
     print(columns(rows, ["cell", "n", "R2", "stability", "differs from the rest on"]))
-    print(f"Anything differs anywhere: p = {result['p']:.4f} ({result['permutations']} relabellings).")
+    print(f"Anything differs anywhere: p = {result['p']:.4f} ({result['permutations']:,} relabellings).")
 
 
 def _span(cell: dict, name: str) -> str:

@@ -4,9 +4,12 @@ from typing import Any
 
 from visrec.explain.badge import Badge
 from visrec.explain.lime_image import Explanation
+from visrec.explain.sanity import Sanity
 
 
-def to_document(found: Explanation, labels: list[str], badge: Badge | None = None) -> dict[str, Any]:
+def to_document(
+    found: Explanation, labels: list[str], badge: Badge | None = None, sanity: Sanity | None = None
+) -> dict[str, Any]:
     """Everything that is needed to draw an explanation, or to check it with stock LIME.
 
     Parameters
@@ -14,6 +17,7 @@ def to_document(found: Explanation, labels: list[str], badge: Badge | None = Non
     found : of `visrec.explain.lime_image.explain_image`
     labels : class names, in the order of the model's outputs
     badge : of `visrec.explain.badge.judge`, if it was asked for
+    sanity : of `visrec.explain.sanity.check_sanity`, if it was asked for
 
     Returns
     -------
@@ -33,6 +37,7 @@ def to_document(found: Explanation, labels: list[str], badge: Badge | None = Non
         "local_prediction": dict(zip(labels, found.local_prediction.tolist(), strict=True)),
         "r2": dict(zip(labels, found.r2.tolist(), strict=True)),
         "badge": None if badge is None else badge.to_json(),
+        "sanity": None if sanity is None else sanity.to_json(),
         "samples": found.samples,
         "seed": found.seed,
         "segmenter": found.segmenter,

@@ -1,7 +1,8 @@
-"""Neighbours: the training images that the model finds most like a new one, and whether any is near enough.
+"""Neighbours: the training images that the model finds most like a new one, and whether it is of their kind at all.
 
-*Near* is measured by the model's own features (cosine distance). What distance is usual comes from held-out images of
-the same data: an image farther than 99 % of those is *far from the training data*, and the model's answer a guess.
+*Near* is measured by the model's own features (cosine distance). Whether an image is *far from the training data* is
+another question, which those features answer badly (noise and portraits on their head pass as usual), and is put to
+`visrec.explain.familiar`; what is blurred, and what is small, is told by the training images too.
 """
 
 import io
@@ -12,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from visrec.errors import NotFoundError
+from visrec.explain.familiar import LEAST_HELD_OUT, SPOILT, Familiarity, from_arrays, learn, plain_views, spoil
 from visrec.explain.lime_image import Progress, Stop
 
 if TYPE_CHECKING:
@@ -19,13 +21,12 @@ if TYPE_CHECKING:
     from visrec.runs.record import Run
 
 NAME = "explanations/neighbours.npz"
-FAR = 0.99
 BLURRED = 0.01
 CLOSE = 5
 """An image's distance to the training data is the mean distance to so many nearest images."""
 MOST = 20_000
-LEAST_HELD_OUT = 100
-"""Fewer held-out images cannot calibrate a 99th percentile."""
+LEARNT, SPOILT_ONES, HELD = 1000, 400, 1500
+"""Training images, spoilt ones of each kind, and held-out images that say what is usual: more would change little."""
 
 
 @dataclass(frozen=True)
@@ -36,8 +37,8 @@ class Neighbours:
     ----------
     images : one row per neighbour, nearest first: file, label, distance (cosine, 0 = the same, up to 2)
     distance : mean distance to the `CLOSE` nearest
-    percentile : share of held-out images that are nearer to the training data; NaN when there are too few
-    far : farther than 99 % of held-out images; None = unknown
+    percentile : share of held-out images that are less strange than this one; NaN when there are too few
+    far : so strange that at most 2 % of images like the training images are; None = unknown
     sharpness_percentile : share of training images that are blurrier
     blurred : blurrier than 99 % of training images
     """
@@ -58,22 +59,23 @@ class Index:
     ----------
     features : float16 (n, d), rows of length 1
     files, labels : of those images
-    held_out : float32 (m,), sorted distances of held-out images to the training data
     sharpness : float32 (n,), sorted sharpness of the training images
+    familiar : what is usual, None when too few held-out images could say so
     """
 
     features: np.ndarray
     files: np.ndarray
     labels: np.ndarray
-    held_out: np.ndarray
     sharpness: np.ndarray
+    familiar: Familiarity | None
 
-    def near(self, feature: np.ndarray, sharpness: float, count: int = 6) -> Neighbours:
+    def near(self, feature: np.ndarray, views: list[np.ndarray], sharpness: float, count: int = 6) -> Neighbours:
         """The nearest training images of one image.
 
         Parameters
         ----------
         feature : float (d,), of the model's last layer but one
+        views : of this image, float (1, w) each, as `FeaturePredictor.look` gives them
         sharpness : of `sharpness`
         """
         distances = _distances(self.features, _unit(np.atleast_2d(feature)))[0]
@@ -83,31 +85,28 @@ class Index:
             {"file": self.files[nearest], "label": self.labels[nearest], "distance": distances[nearest]}
         )
         distance = float(distances[order[:CLOSE]].mean())
-        enough = len(self.held_out) >= LEAST_HELD_OUT
-        percentile = float(np.searchsorted(self.held_out, distance) / len(self.held_out)) if enough else float("nan")
+        percentile, far = float("nan"), None
+        if self.familiar is not None:
+            score = float(self.familiar.score(views)[0])
+            percentile, far = self.familiar.percentile(score), self.familiar.is_far(score)
         sharp = float(np.searchsorted(self.sharpness, sharpness) / max(1, len(self.sharpness)))
-        return Neighbours(images, distance, percentile, percentile >= FAR if enough else None, sharp, sharp < BLURRED)
+        return Neighbours(images, distance, percentile, far, sharp, sharp < BLURRED)
 
 
 def build_index(
-    features: np.ndarray, files: list[str], labels: list[str], held_out: np.ndarray, sharpness: np.ndarray
+    features: np.ndarray, files: list[str], labels: list[str], sharpness: np.ndarray, familiar: Familiarity | None
 ) -> Index:
     """An index from features.
 
     Parameters
     ----------
     features : float (n, d), of training images
-    held_out : float (m, d), of images that were not trained on (tune, val or test)
     sharpness : float (n,), of the training images
+    familiar : what is usual
     """
-    unit = _unit(features).astype(np.float16)
-    if len(held_out):
-        nearest = np.sort(_distances(unit, _unit(held_out)), axis=1)[:, :CLOSE].mean(axis=1)
-    else:
-        nearest = np.zeros(0)
     return Index(
-        unit, np.asarray(files, str), np.asarray(labels, str),
-        np.sort(nearest).astype(np.float32), np.sort(np.asarray(sharpness, np.float32)),
+        _unit(features).astype(np.float16), np.asarray(files, str), np.asarray(labels, str),
+        np.sort(np.asarray(sharpness, np.float32)), familiar,
     )  # fmt: skip
 
 
@@ -129,23 +128,25 @@ def sharpness(image: np.ndarray) -> float:
 
 
 class FeaturePredictor:
-    """A run's model up to its features, through the engine that the rule chooses: call it with (n, s, s, 3)."""
+    """A run's model up to its features, and its feature maps on the way there, through the engine of the rule."""
 
     def __init__(self, run: "Run"):
         import tempfile
         from pathlib import Path
 
-        from visrec.model import engine, mobilenet
+        from visrec.explain.taps import tapped
+        from visrec.model import engine
         from visrec.model.predict import load_keras
 
-        model = mobilenet.feature_model(load_keras(run.local("model.keras")))
+        model, self._widths = tapped(load_keras(run.local("model.keras")))
         with tempfile.TemporaryDirectory() as scratch:
             self._engine = engine.for_model(model, Path(scratch) / "features.xml")
         self.image_size = self._engine.image_size
 
-    def __call__(self, images: np.ndarray) -> np.ndarray:
-        """Features float32 (n, d)."""
-        return self._engine(images)
+    def look(self, images: np.ndarray) -> tuple[np.ndarray, list[np.ndarray]]:
+        """Features float32 (n, d), and the views of `visrec.explain.familiar`, of images (n, s, s, 3)."""
+        found = np.split(self._engine(images), np.cumsum(self._widths)[:-1], axis=1)
+        return found[0], [*plain_views(images), *found[1:]]
 
 
 def index_run(
@@ -172,28 +173,62 @@ def index_run(
     train = _sampled(rows[rows["split"] == "train"], most, seed)
     held = _sampled(rows[rows["split"].isin(["tune", "val", "test"])], most // 3, seed)
     wanted = pd.concat([train.assign(part="train"), held.assign(part="held")])
+    wanted = wanted.drop_duplicates("file").set_index("file", drop=False)
+    seen = _Seen(features, _sampled(train, LEARNT, seed)["file"], _sampled(held, HELD, seed)["file"])
     store = open_bucket(run.record["bucket"], settings)
-    found, sharp, kept = [], [], []
-    batches = read_pixels(store, wanted["file"].tolist(), features.image_size, progress=progress, stop=stop)
-    for files, images in batches:
-        found.append(features(images))
-        sharp += [sharpness(image) for image in images]
-        kept += files
-    if not kept:
+    for files, images in read_pixels(
+        store, wanted["file"].tolist(), features.image_size, fit=run.fit, progress=progress, stop=stop
+    ):  # fmt: skip
+        seen.add(files, images)
+    if not seen.files:
         raise NotFoundError(f"None of the images of run '{run.id}' can be read from its bucket any more.")
-    table = wanted.drop_duplicates("file").set_index("file").loc[kept]
-    values, sharp, is_train = np.concatenate(found), np.array(sharp), (table["part"] == "train").to_numpy()
-    labels = table["label"].astype(str).to_numpy()
-    files = np.array(kept, str)
-    index = build_index(values[is_train], files[is_train], labels[is_train], values[~is_train], sharp[is_train])
+    table = wanted.loc[seen.files]
+    is_train = (table["part"] == "train").to_numpy()
+    index = build_index(
+        np.concatenate(seen.features)[is_train], np.array(seen.files, str)[is_train],
+        table["label"].astype(str).to_numpy()[is_train], np.array(seen.sharpness)[is_train], seen.learn(seed),
+    )  # fmt: skip
     save_index(run, index)
     return index
+
+
+class _Seen:
+    """What is remembered of the images while they pass by; the views of those that say what is usual."""
+
+    def __init__(self, features: FeaturePredictor, learnt, held):
+        self._look, self._learnt, self._held = features.look, dict.fromkeys(learnt), dict.fromkeys(held)
+        self._pixels: dict[str, np.ndarray] = {}
+        self._spoil = set(list(self._learnt)[:SPOILT_ONES])
+        self.files, self.features, self.sharpness = [], [], []
+
+    def add(self, files: list[str], images: np.ndarray) -> None:
+        features, views = self._look(images)
+        self.files += files
+        self.features.append(features)
+        self.sharpness += [sharpness(image) for image in images]
+        for i, file in enumerate(files):
+            part = self._learnt if file in self._learnt else self._held if file in self._held else None
+            if part is not None:
+                part[file] = [view[i].astype(np.float32) for view in views]
+            if file in self._spoil:
+                self._pixels[file] = images[i]
+
+    def learn(self, seed: int) -> Familiarity | None:
+        """What is usual; in the order of the table, as images arrive in another order each time."""
+        held, train = ([v for v in part.values() if v is not None] for part in (self._held, self._learnt))
+        if len(held) < LEAST_HELD_OUT or len(train) < LEAST_HELD_OUT:
+            return None
+        pixels = np.stack([self._pixels[f] for f in self._learnt if f in self._pixels])
+        spoilt = {kind: self._look(spoil(pixels, kind, seed))[1] for kind in SPOILT}
+        stacked = [[np.stack(view) for view in zip(*part, strict=True)] for part in (train, held)]
+        return learn(stacked[0], spoilt, stacked[1])
 
 
 def save_index(run: "Run", index: Index) -> None:
     """Keep an index in its run."""
     buffer = io.BytesIO()
-    np.savez(buffer, **vars(index))
+    arrays = {name: value for name, value in vars(index).items() if name != "familiar"}
+    np.savez_compressed(buffer, **arrays, **(index.familiar.arrays() if index.familiar else {"familiar": False}))
     run.store.write(NAME, buffer.getvalue())
 
 
@@ -202,7 +237,10 @@ def load_index(run: "Run") -> Index | None:
     if not run.store.exists(NAME):
         return None
     with np.load(io.BytesIO(run.store.read(NAME)), allow_pickle=False) as kept:
-        return Index(**{name: kept[name] for name in Index.__dataclass_fields__})
+        if "held_out" in kept:  # made by an earlier version, which asked another question
+            return None
+        names = [name for name in Index.__dataclass_fields__ if name != "familiar"]
+        return Index(**{name: kept[name] for name in names}, familiar=from_arrays(kept))
 
 
 def _sampled(rows: pd.DataFrame, most: int, seed: int) -> pd.DataFrame:

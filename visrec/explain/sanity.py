@@ -4,6 +4,7 @@ A *randomised twin* has a model's architecture and none of what it learnt. Expla
 whether the map hangs on the model; judging many twins' explanations sets the badge's thresholds.
 """
 
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -80,6 +81,43 @@ def map_changes(
     if np.isnan(found.r2[label]):
         return float("nan")
     return rank_correlation(explanation.weights[label], found.weights[label])
+
+
+@dataclass(frozen=True)
+class Sanity:
+    """Whether a map hangs on what the model learnt.
+
+    Attributes
+    ----------
+    correlation : rank correlation of the map with the randomised twin's; about 0 is good; NaN: the twin never moves
+    passed : whether throwing the weights away changes the map
+    sentence : for people
+    """
+
+    correlation: float
+    passed: bool
+    sentence: str
+
+    def to_json(self) -> dict:
+        """As plain values."""
+        return asdict(self)
+
+
+def check_sanity(
+    image: np.ndarray, explanation: Explanation, twin: Predict, *, label: int | None = None, stop: Stop | None = None
+) -> Sanity:
+    """Explain a randomised twin as the model was explained, and say what follows."""
+    found = map_changes(image, explanation, twin, label=label, stop=stop)
+    if np.isnan(found):
+        return Sanity(found, True, "With its weights thrown away the model's answer never moves: the map is learnt.")
+    if found < UNCHANGED:
+        told = f"With the model's weights thrown away the map changes (rank correlation {found:.2f}): it is learnt."
+        return Sanity(found, True, told)
+    told = (
+        f"With the model's weights thrown away the map stays nearly the same (rank correlation {found:.2f}): it shows "
+        "the image, not what the model learnt. Do not use it."
+    )
+    return Sanity(found, False, told)
 
 
 def _leaves(model) -> list:

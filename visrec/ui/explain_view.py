@@ -40,7 +40,7 @@ def get_picture(source: str, run, size: int) -> "explaining.Picture | None":
         if source == "test":
             return _test_picture(run, size)
         sent = _sent(source)
-        return None if sent is None else _decoded(*sent, size)
+        return None if sent is None else _decoded(*sent, size, run.fit)
     except VisrecError as error:
         st.error(widgets.escape(str(error)), icon=":material/error:")
         return None
@@ -89,12 +89,12 @@ def _pasted() -> tuple[bytes, str] | None:
     return kept
 
 
-def _decoded(data: bytes, name: str, size: int) -> "explaining.Picture":
+def _decoded(data: bytes, name: str, size: int, fit: str) -> "explaining.Picture":
     """The picture of these bytes; the last one is kept, so that a rerun does not decode 12 megapixels again."""
-    key = (hash(data), len(data), name, size)
+    key = (hash(data), len(data), name, size, fit)
     kept = st.session_state.get("_picture")
     if kept is None or kept[0] != key:
-        kept = st.session_state["_picture"] = (key, explaining.picture(data, name, size))
+        kept = st.session_state["_picture"] = (key, explaining.picture(data, name, size, fit=fit))
     return kept[1]
 
 

@@ -16,11 +16,19 @@ if TYPE_CHECKING:
     from visrec.explain.neighbours import Index, Neighbours
 
 UNUSUAL = 0.9
-"""From this share of nearer held-out images on, an image is not called usual: pure noise may reach no more."""
+"""From this share of less strange held-out images on, an image is not called usual."""
+SMALL = 0.5
+"""Of the side that the model takes: an image with less is mostly made up when it is enlarged."""
 
 
 def look(run, picture: "explaining.Picture", predict) -> "Neighbours | None":
     """What is near the image, with the warnings that belong before any prediction; None while there is no index."""
+    _warn_of_size(picture, predict.image_size)
+    if not run.has("model.keras"):
+        st.caption(
+            ":material/help: Not known: whether the model was trained on such images; its file tells no features."
+        )
+        return None
     index = _index(run.id)
     if index is None:
         _offer(run, predict)
@@ -43,24 +51,35 @@ def show(run, found: "Neighbours") -> None:
     bucket_view.wall(run.record.get("bucket") or "", images, captions, width=96)
 
 
+def _warn_of_size(picture: "explaining.Picture", side: int) -> None:
+    width, height = picture.size
+    if min(width, height) < SMALL * side:
+        st.warning(
+            f"This image is small: {width} x {height} pixels, and the model looks at {side} x {side}. What it sees is "
+            "mostly made up by enlarging. Send a larger one if you can.",
+            icon=":material/photo_size_select_small:",
+        )
+
+
 def _warn(found: "Neighbours") -> None:
     if found.far:
         st.warning(
-            "This image is far from everything the model was trained on: farther than 99 % of held-out images are. "
-            "Its answer is a guess, whatever its score.",
+            f"This image is far from what the model was trained on: stranger to it than {found.percentile:.0%} of "
+            "held-out images (of images like those, at most 2 in 100 are called so by mistake). Its answer is a guess, "
+            "whatever its score.",
             icon=":material/warning:",
         )
     elif found.far is None:
         st.caption(":material/help: Too few held-out images to say whether this image is like the training images.")
     elif found.percentile >= UNUSUAL:
         st.caption(
-            f":material/help: Farther from the training images than {found.percentile:.0%} of held-out images are; "
-            "from 99 % on it would be called far. Look at the nearest ones below."
+            f":material/help: Stranger to the model than {found.percentile:.0%} of held-out images, but not so strange "
+            "that it would be called far from them. Look at the nearest ones below."
         )
     else:
         st.caption(
-            ":material/check_circle: As near to the training images as usual: "
-            f"{found.percentile:.0%} of held-out images are nearer."
+            f":material/check_circle: As usual for this model: {1 - found.percentile:.0%} of held-out images are "
+            "stranger to it."
         )
     if found.blurred:
         st.warning(
@@ -77,7 +96,7 @@ def _offer(run, predict) -> None:
     with st.container(border=True):
         st.markdown(
             ":material/help: **Not known yet: whether this image is like those the model was trained on.** Saying so "
-            f"takes looking at {wording.count(count, 'image')} of the bucket, once for this run: about "
+            f"takes looking at {wording.count(count, 'image')}, once for this run: about "
             f"{wording.duration(10 + count * (explaining.READING + explaining.seconds_per_image(run.id, predict)))}."
         )
         place = st.empty()
@@ -99,7 +118,8 @@ def _offer(run, predict) -> None:
 
 def _wanted(run) -> int:
     """How many images an index looks at; 0 when the run has no training images to compare with."""
-    from visrec.explain.neighbours import MOST
+    from visrec.explain.familiar import SPOILT
+    from visrec.explain.neighbours import MOST, SPOILT_ONES
 
     try:
         splits = cached.predictions(run.id)["split"].astype(str)
@@ -107,7 +127,8 @@ def _wanted(run) -> int:
         return 0
     train = int((splits == "train").sum())
     held = int(splits.isin(["tune", "val", "test"]).sum())
-    return min(train, MOST) + min(held, MOST // 3) if train and run.record.get("bucket") else 0
+    looked_at = min(train, MOST) + min(held, MOST // 3) + min(train, SPOILT_ONES) * len(SPOILT)
+    return looked_at if train and run.record.get("bucket") else 0
 
 
 def _near(run_id: str, index: "Index", picture: "explaining.Picture") -> "Neighbours":
@@ -116,8 +137,8 @@ def _near(run_id: str, index: "Index", picture: "explaining.Picture") -> "Neighb
     kept = st.session_state.setdefault("_near", OrderedDict())
     key = (run_id, picture.digest)
     if key not in kept:
-        feature = _features(run_id)(picture.pixels[None])[0]
-        kept[key] = index.near(feature, sharpness(picture.pixels))
+        features, views = _features(run_id).look(picture.pixels[None])
+        kept[key] = index.near(features[0], views, sharpness(picture.pixels))
         while len(kept) > explaining.KEPT:
             kept.popitem(last=False)
     return kept[key]

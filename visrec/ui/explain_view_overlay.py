@@ -5,7 +5,7 @@ An explanation is computed once, with progress and a way to stop; every slider o
 
 import streamlit as st
 
-from visrec.ui import explaining, frame, widgets, wording
+from visrec.ui import cached, explaining, frame, widgets, wording
 
 QUICK = 2.5
 """Seconds: a badge that takes no longer is computed without being asked for."""
@@ -100,7 +100,8 @@ def _overlay(run_id, picture, recipe, predict, explained) -> None:
             with seen:
                 _second_opinion(run_id, picture, explained, label, method, predict, look["opacity"])
     judged = _show_badge(run_id, picture, recipe, label, predict, explained)
-    _downloads(run_id, picture, explained, labels, judged, drawn)
+    sane = _show_sanity(run_id, picture, recipe, label, explained)
+    _downloads(run_id, picture, explained, labels, judged, sane, drawn)
 
 
 def _look(count: int) -> dict:
@@ -155,15 +156,15 @@ def _second_opinion(run_id, picture, explained, label: int, method: str, predict
     )
 
 
-def _downloads(run_id, picture, explained, labels, judged, drawn) -> None:
+def _downloads(run_id, picture, explained, labels, judged, sane, drawn) -> None:
     stem = widgets.file_stem(picture.name)
     with st.container(horizontal=True):
         st.download_button(
-            "Download PNG", explaining.png(drawn), f"{stem}-overlay.png", "image/png",
+            "Download PNG", lambda: explaining.png(drawn), f"{stem}-overlay.png", "image/png",
             icon=":material/image:", key="explain_png", on_click="ignore",
         )  # fmt: skip
         st.download_button(
-            "Download JSON", lambda: explaining.as_json(run_id, picture, explained, labels, judged),
+            "Download JSON", lambda: explaining.as_json(run_id, picture, explained, labels, judged, sane),
             f"{stem}-explanation.json", "application/json",
             icon=":material/data_object:", key="explain_json", on_click="ignore",
         )  # fmt: skip
@@ -194,3 +195,21 @@ def _show_badge(run_id, picture, recipe, label: int, predict, explained):
     for reason in judged.reasons:
         st.markdown(f"- {widgets.escape(reason)}")
     return judged
+
+
+def _show_sanity(run_id, picture, recipe, label: int, explained):
+    """On request: does the map change when the model's weights are thrown away?"""
+    if not cached.run(run_id).has("model.keras"):
+        return None
+    place = st.empty()
+    sane = explaining.sanity(run_id, picture, recipe, label, explained, ask=False)
+    if sane is None and place.button(
+        "Is it learnt, or only the image?", icon=":material/shuffle:", key="explain_sanity", type="tertiary",
+        help="Explains a copy of the model with its weights thrown away. A map that stays shows the image only.",
+    ):  # fmt: skip
+        with place, st.spinner("Explaining the copy without weights"):
+            sane = explaining.sanity(run_id, picture, recipe, label, explained, ask=True)
+    if sane is not None:
+        mark = ":material/check_circle:" if sane.passed else ":material/block:"
+        place.markdown(f"{mark} {widgets.escape(sane.sentence)}")
+    return sane

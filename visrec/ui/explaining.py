@@ -41,6 +41,7 @@ class Picture:
     shown : uint8 (h, w, 3), at most `SHOWN_SIDE` on the longer side
     pixels : uint8 (size, size, 3), what the model sees
     digest : of the bytes, so that the same image is explained once
+    size : width and height in pixels, as it was sent
     row : its row of the predictions (label, attributes), None for an image from outside
     """
 
@@ -48,6 +49,7 @@ class Picture:
     shown: np.ndarray = field(repr=False)
     pixels: np.ndarray = field(repr=False)
     digest: str
+    size: tuple[int, int]
     row: pd.Series | None = field(default=None, repr=False)
 
 
@@ -61,19 +63,20 @@ class Recipe:
     fill: str = "mean"
 
 
-def picture(data: bytes, name: str, size: int, row: pd.Series | None = None) -> Picture:
+def picture(data: bytes, name: str, size: int, row: pd.Series | None = None, fit: str = "stretch") -> Picture:
     """Bytes as a picture; refuses, in a sentence, what is no image, too large or damaged."""
     from PIL import Image
 
     from visrec.explain.upload import read_upload
 
-    pixels = read_upload(data, name, size)
+    pixels = read_upload(data, name, size, fit)
     image = Image.fromarray(read_upload(data, name))
+    size_sent = image.size
     image.thumbnail((SHOWN_SIDE, SHOWN_SIDE), Image.Resampling.LANCZOS)
     if max(image.size) < SHOWN_SIDE / 2:  # outlines need pixels to be drawn on
         factor = max(2, round(SHOWN_SIDE / 2 / max(image.size)))
         image = image.resize((image.width * factor, image.height * factor), Image.Resampling.BICUBIC)
-    return Picture(name, np.asarray(image), pixels, hashlib.sha256(data).hexdigest(), row)
+    return Picture(name, np.asarray(image), pixels, hashlib.sha256(data).hexdigest(), size_sent, row)
 
 
 def from_bucket(run, key: str, size: int, row: pd.Series | None = None) -> Picture:
@@ -83,7 +86,7 @@ def from_bucket(run, key: str, size: int, row: pd.Series | None = None) -> Pictu
     bucket = run.record.get("bucket")
     if not bucket:
         raise NotFoundError("This run does not say which bucket its images are in; upload an image instead.")
-    return picture(open_bucket(bucket, cached.settings()).read(key), key, size, row)
+    return picture(open_bucket(bucket, cached.settings()).read(key), key, size, row, run.fit)
 
 
 def worst_first(rows: pd.DataFrame, scores: list[str]) -> pd.DataFrame:
@@ -174,6 +177,29 @@ def second_opinion(run_id: str, image: Picture, label: int, method: str, predict
     return kept[key]
 
 
+def sanity(run_id: str, image: Picture, recipe: Recipe, label: int, explained, *, ask: bool):
+    """Whether the map hangs on what the model learnt (`visrec.explain.sanity.Sanity`).
+
+    From memory, else None unless ``ask``: loading the network and throwing its weights away takes some seconds, once.
+    """
+    from visrec.explain.sanity import check_sanity
+
+    kept = st.session_state.setdefault("_sanity", OrderedDict())
+    key = (run_id, image.digest, recipe, label)
+    if key not in kept and ask:
+        kept[key] = check_sanity(image.pixels, explained, _twin(cached.settings().runs, run_id), label=label)
+        while len(kept) > KEPT:
+            kept.popitem(last=False)
+    return kept.get(key)
+
+
+@st.cache_resource(max_entries=2, show_spinner="Throwing the weights of a copy away (some seconds, once)")
+def _twin(url: str, run_id: str):
+    from visrec.explain.sanity import twin_predictor
+
+    return twin_predictor(cached.run(run_id).local("model.keras"))
+
+
 def _network(run_id: str):
     from visrec.runs import jobs
 
@@ -226,11 +252,16 @@ def png(pixels: np.ndarray) -> bytes:
     return out.getvalue()
 
 
-def as_json(run_id: str, image: Picture, explained, labels: list[str], judged=None) -> bytes:
+def as_json(run_id: str, image: Picture, explained, labels: list[str], judged=None, sane=None) -> bytes:
     """The explanation's document (`visrec.explain.document`) with the run and the image it belongs to."""
     from visrec.explain.document import to_document
 
-    document = {"run": run_id, "file": image.name, "sha256": image.digest, **to_document(explained, labels, judged)}
+    document = {
+        "run": run_id,
+        "file": image.name,
+        "sha256": image.digest,
+        **to_document(explained, labels, judged, sane),
+    }
     return json.dumps(_known(document), allow_nan=False).encode()
 
 
