@@ -26,6 +26,8 @@ def elsewhere(status):
         ("running", 3, False, gone, "lost"),
         ("running", 29, False, elsewhere, "running"),
         ("running", 31, False, elsewhere, "lost"),
+        ("running", 300, False, here, "running"),
+        ("queued", 300, False, here, "queued"),
         ("queued", 31, False, elsewhere, "lost"),
         ("running", 3, True, here, "cancelling"),
         ("running", 3, True, gone, "cancelled"),

@@ -55,12 +55,23 @@ def launch(run: Run, settings: "Settings") -> Run:
     settings.cache.mkdir(parents=True, exist_ok=True)
     output = run.store.local_path("run.log") or settings.cache / f"{run.id}.log"
     with output.open("ab") as log:
-        subprocess.Popen(
+        started = subprocess.Popen(
             [sys.executable, "-m", "visrec", "train", "--run-id", run.id],
             stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
             env=environment(settings, run.record.get("bucket")),
         )  # fmt: skip
+    _note_process(run, started.pid)
     return run
+
+
+def _note_process(run: Run, pid: int) -> None:
+    """Say which process it will be, before it can say so itself: on a busy machine its imports take a while."""
+    status = run.status()
+    if status.state == "queued" and status.pid is None:
+        began, host = process.started_at(pid), process.host()
+        run.write_status(
+            dataclasses.replace(status, pid=pid, process_start=began, host=host, owns_process=True)
+        )  # fmt: skip
 
 
 def environment(settings: "Settings", *buckets: str | None) -> dict[str, str]:

@@ -114,7 +114,8 @@ def derive(status: Status, *, now: float, cancel_asked: bool, alive: Callable[[S
     ----------
     now : epoch seconds
     cancel_asked : whether a cancel request lies beside the status
-    alive : True or False when the process can be looked at from here, None when it runs elsewhere
+    alive : True or False when the process can be looked at from here, None when it runs elsewhere. One that is seen to
+        live is never lost: its machine is so busy that even its heartbeat waits, and a second process would not help.
 
     Examples
     --------
@@ -123,8 +124,8 @@ def derive(status: Status, *, now: float, cancel_asked: bool, alive: Callable[[S
     """
     if status.state not in ACTIVE:
         return status
-    silent = now - status.heartbeat
-    if alive(status) is False or silent > LOST_AFTER_SECONDS:
+    silent, seen = now - status.heartbeat, alive(status)
+    if seen is False or (seen is None and silent > LOST_AFTER_SECONDS):
         if cancel_asked:
             return replace(
                 status, state="cancelled", message="Cancelled; the process was ended.", finished_at=status.heartbeat
