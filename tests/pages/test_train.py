@@ -190,3 +190,15 @@ def test_a_model_that_is_refused_is_a_sentence(app, tiny, monkeypatch):
 
     assert not app.exception
     assert any("holds the layer Lambda" in e.value for e in app.error)
+
+
+def test_the_order_of_the_queue_is_visible(app, tiny, places):
+    """Who waits sees for how many."""
+    for name, position in (("first", 1), ("second", 2)):
+        run = make_run(places, state="queued", name=name)
+        run.write_status(dataclasses.replace(run.status(), position=position))
+    app.switch_page(PAGE).run()
+    shown = [m.value for m in app.markdown if "waiting for its turn" in m.value]
+
+    assert any("second" in text and "2 before it" in text for text in shown)
+    assert any("first" in text and "1 before it" in text for text in shown)

@@ -84,8 +84,10 @@ def train_run(args, settings) -> dict:
         raise InputError("train needs a bucket: its name, a path, or s3://bucket/prefix. `visrec buckets` lists them.")
     config = _config(args)
     if args.dry_run:
-        args.show = show_plan
-        return _dry_run(config, settings)
+        from visrec.cli import dry_run
+
+        args.show = dry_run.show
+        return dry_run.plan(config, settings)
     if args.detach:
         plan(config, settings)  # a wrong column is told now, not in a log
         return outcome(jobs.start(config, settings, name=args.name))
@@ -101,32 +103,6 @@ def _config(args):
         fine_tune_epochs=args.fine_tune_epochs, batch_size=args.batch_size, limit=args.limit, seed=args.seed,
         preset=args.preset, sample_weights=args.sample_weights, fit=args.fit,
     )  # fmt: skip
-
-
-def _dry_run(config, settings) -> dict:
-    """What a training would do: settings, images, warnings and seconds."""
-    from dataclasses import asdict
-
-    from visrec.model import estimate
-    from visrec.model.train import plan
-
-    planned = plan(config, settings)
-    counts = {str(k): int(v) for k, v in planned.samples["split"].value_counts().items()}
-    found = estimate.for_settings(planned.config, counts, settings)
-    return {
-        "settings": asdict(planned.config), "labels": planned.labels, "images": counts, "warnings": planned.warnings,
-        "seconds": found.stages, "total_seconds": round(found.seconds, 1), "basis": found.basis,
-    }  # fmt: skip
-
-
-def show_plan(result: dict) -> None:
-    """What would be done, for people."""
-    print("Settings: " + ", ".join(f"{k} {v}" for k, v in result["settings"].items() if v is not None))
-    print("Images: " + ", ".join(f"{n:,} {split}" for split, n in result["images"].items()))
-    for warning in result["warnings"]:
-        print(f"Warning: {warning}")
-    print(f"About {result['total_seconds'] / 60:.1f} minutes on this machine, by {result['basis']}: "
-          + ", ".join(f"{stage} {s:.0f} s" for stage, s in result["seconds"].items()))  # fmt: skip
 
 
 def names(text: str | None) -> tuple[str, ...] | None:
@@ -203,8 +179,8 @@ def summary(run) -> dict:
     record, status = run.record, run.status()
     return {
         "run": run.id, "name": record.get("name"), "kind": record.get("kind"), "state": status.state,
-        "stage": status.stage, "progress": status.progress, "created": record.get("created"),
-        "bucket": record.get("bucket"), "target": record.get("target"),
+        "stage": status.stage, "progress": status.progress, "position": status.position,
+        "created": record.get("created"), "bucket": record.get("bucket"), "target": record.get("target"),
         "val_accuracy": (record.get("metrics") or {}).get("val_accuracy"), "note": record.get("note", ""),
     }  # fmt: skip
 
@@ -348,10 +324,20 @@ def show_runs(result: list[dict]) -> None:
         print("There are no runs yet. `visrec train BUCKET` makes one.")
         return
     rows = [
-        [r["run"], r["name"], r["state"], f"{v['value']:.3f}" if (v := r["val_accuracy"]) else "", r["created"][:16]]
+        [r["run"], r["name"], _state(r), f"{v['value']:.3f}" if (v := r["val_accuracy"]) else "", r["created"][:16]]
         for r in result
     ]
     print(columns(rows, ["run", "name", "state", "accuracy", "created"]))
+
+
+def _state(row: dict) -> str:
+    """The state, and for a run that waits its place in the queue.
+
+    >>> _state({"state": "queued", "position": 2})
+    'queued (2 before it)'
+    """
+    waits = row["state"] == "queued" and row["position"]
+    return f"{row['state']} ({row['position']} before it)" if waits else row["state"]
 
 
 def show_comparison(result: dict) -> None:

@@ -198,6 +198,17 @@ def show_time(config: TrainConfig, table) -> None:
     st.markdown(f"**About {wording.duration(found.seconds)}** on this machine, {basis[found.basis]}: {parts}.")
 
 
+def place(row) -> str:
+    """How many runs go before one that waits, in words; nothing for the others."""
+    if row.state != "queued":
+        return ""
+    try:
+        ahead = cached.run(row.id).status().position
+    except VisrecError:  # deleted meanwhile
+        return ""
+    return f", {ahead} before it" if ahead else ", next"
+
+
 def recent(rows: list) -> None:
     """The newest runs, each with its state and a button that puts it into focus."""
     if not rows:
@@ -206,8 +217,9 @@ def recent(rows: list) -> None:
     for row in rows:
         text, button = st.columns([5, 1], vertical_alignment="center")
         accuracy = "" if row.accuracy is None else f"accuracy {wording.number(row.accuracy)} · "
+        state = f"{wording.STATES[row.state]}{place(row)}"
         text.markdown(
-            f"{wording.STATE_ICONS[row.state]} **{widgets.escape(row.name)}** · {wording.STATES[row.state]} · "
+            f"{wording.STATE_ICONS[row.state]} **{widgets.escape(row.name)}** · {state} · "
             f"{accuracy}{wording.date(row.created)}"
         )
         page = "overview" if row.usable else "train"
