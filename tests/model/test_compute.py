@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from visrec.model.device import BFLOAT16, FLOAT16, FLOAT32, Compute, choose_compute
+from visrec.model.device import BFLOAT16, FLOAT32, Compute, choose_compute
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -81,7 +81,7 @@ print(json.dumps(seen))
     [
         ([], Compute(FLOAT32)),
         ([(6, 1)], Compute(FLOAT32, ("GPU:0",))),
-        ([(7, 5)], Compute(FLOAT16, ("GPU:0",))),
+        ([(7, 5)], Compute(FLOAT32, ("GPU:0",))),
         ([(9, 0)] * 4, Compute(BFLOAT16, ("GPU:0", "GPU:1", "GPU:2", "GPU:3"))),
         ([(9, 0), (7, 0)], Compute(FLOAT32, ("GPU:0", "GPU:1"))),
     ],
@@ -93,7 +93,7 @@ def test_all_gpus_train_in_the_format_that_the_weakest_is_fast_at(gpus, expected
 
 def test_a_resumed_run_keeps_its_number_format():
     """Half of a training in one format and half in another would be a third training."""
-    assert FLOAT16 == choose_compute([], policy=FLOAT16).policy
+    assert BFLOAT16 == choose_compute([], policy=BFLOAT16).policy
     assert FLOAT32 == choose_compute([(9, 0)], policy=FLOAT32).policy
 
 

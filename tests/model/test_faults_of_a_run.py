@@ -74,7 +74,7 @@ def test_a_bucket_that_vanished_is_named(settings):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1200)
 def test_a_bucket_that_comes_back_is_trained_on_after_a_resume(settings):
     """With a real process: vanished while the run queues, failed with a sentence, back again, resumed to the end."""
     bucket, away = settings.buckets[0] / "tiny", settings.cache.parent / "away"
@@ -94,7 +94,7 @@ def test_a_bucket_that_comes_back_is_trained_on_after_a_resume(settings):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1200)
 def test_twenty_images_train_and_validate_with_a_warning(tmp_path):
     """The old trainer made no step below 32 images and validated on nothing: here something is learnt and judged."""
     make_tiny_bucket(tmp_path / "buckets" / "few", 14, size=48)  # and seven to validate

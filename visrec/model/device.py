@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-FLOAT32, FLOAT16, BFLOAT16 = "float32", "mixed_float16", "mixed_bfloat16"
+FLOAT32, BFLOAT16 = "float32", "mixed_bfloat16"
 
 
 @dataclass(frozen=True)
@@ -32,14 +32,13 @@ class Compute:
 def choose_compute(
     capabilities: Sequence[tuple[int, int]], *, backend: str = "tensorflow", policy: str | None = None
 ) -> Compute:
-    """The rule: all GPUs of the node together, in the half-width format that the weakest of them is fast at.
+    """The rule: all GPUs of the node together, in bfloat16 where the weakest of them is fast at it, else in float32.
 
-    Several GPUs never share batches in float16: its loss scaling decides for each device by itself whether a step
-    counts, which ended in NaN after two epochs when tried; they use float32 then.
+    Never float16: with its loss scaling a training on two devices ended in NaN after two epochs when it was tried.
 
     Parameters
     ----------
-    capabilities : CUDA compute capability of each GPU; tensor cores come with 7.0, bfloat16 with 8.0
+    capabilities : CUDA compute capability of each GPU; bfloat16 comes with 8.0
     backend : Keras' backend; several GPUs need TensorFlow's ``MirroredStrategy``
     policy : the format a resumed run began with, which it keeps
 
@@ -50,13 +49,12 @@ def choose_compute(
     >>> choose_compute([(9, 0), (9, 0)])
     Compute(policy='mixed_bfloat16', devices=('GPU:0', 'GPU:1'))
     >>> choose_compute([(7, 5)])
-    Compute(policy='mixed_float16', devices=('GPU:0',))
+    Compute(policy='float32', devices=('GPU:0',))
     """
     if not capabilities:
         return Compute(policy or FLOAT32)
-    weakest = min(capabilities)
     count = len(capabilities) if backend == "tensorflow" else 1
-    fast = BFLOAT16 if weakest >= (8, 0) else FLOAT16 if weakest >= (7, 0) and count == 1 else FLOAT32
+    fast = BFLOAT16 if min(capabilities) >= (8, 0) else FLOAT32
     return Compute(policy or fast, tuple(f"GPU:{i}" for i in range(count)))
 
 
