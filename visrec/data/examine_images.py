@@ -77,7 +77,10 @@ def _sizes(facts: pd.DataFrame) -> list[Problem]:
         found.append(problem("tiny", "warning", _with_size(tiny), advice))
     extreme = good[(long > EXTREME * short) & (short >= TINY)]
     if len(extreme):
-        advice = f"These are more than {EXTREME:.0f} times as long as wide; made square, they are bent. Crop them, or train with --fit pad or crop."
+        advice = (
+            f"These are more than {EXTREME:.0f} times as long as wide; made square, they are bent. Crop them, or train "
+            "with --fit pad or crop."
+        )
         found.append(problem("extreme_aspect", "warning", _with_size(extreme), advice))
     return found
 
