@@ -66,6 +66,7 @@ def bench(args, scratch: Path) -> dict:
 def run_ours(args, folder: Path) -> dict:
     """``visrec train`` in a process of its own, nothing cached."""
     env = {**os.environ, "VISREC_RUNS": str(folder / "runs"), "VISREC_CACHE": str(folder / "cache")}
+    env["VISREC_QUEUE"] = str(folder / "queue")  # a training that someone else started is not waited for
     command = [sys.executable, "-m", "visrec", "train", str(args.bucket.resolve()), "--target", TARGET]
     command += ["--by", ",".join(BY), "--limit", str(args.limit), "--image-size", str(SIZE)]
     command += ["--weights", str(args.weights.resolve()), "--fine-tune-epochs", "0", "--json"]

@@ -45,6 +45,7 @@ def growth(args, limit: int) -> dict:
     """One training of ``limit`` images: seconds of each stage, and the most memory it held."""
     with tempfile.TemporaryDirectory(prefix="bench-") as scratch:
         env = {**os.environ, "VISREC_RUNS": f"{scratch}/runs", "VISREC_CACHE": f"{scratch}/cache"}
+        env["VISREC_QUEUE"] = f"{scratch}/queue"  # a training that someone else started is not waited for
         command = [sys.executable, "-m", "visrec", "train", str(args.bucket.resolve()), "--target", args.target]
         command += ["--by", args.by, "--limit", str(limit), "--image-size", str(args.image_size), "--json"]
         command += ["--weights", str(args.weights.resolve()), "--fine-tune-epochs", "1"]

@@ -32,7 +32,9 @@ class Recipe:
     decay : weight decay of AdamW, not for biases and BatchNorm
     smoothing : label smoothing
     patience : epochs without a better tune loss after which training stops; 0 = never
-    frozen : first layer that learns; those before it stay as ImageNet made them, BatchNorm included. "" = all learn
+    frozen : first layer that learns to the end; those before it, BatchNorm included, stay as they are from
+        ``freeze_after`` on, which makes an epoch 2.5 times as fast. "" = all learn to the end
+    freeze_after : share of the epochs, 0..1, in which all layers learn
     """
 
     rate: float = 1e-3
@@ -41,7 +43,16 @@ class Recipe:
     smoothing: float = 0.05
     patience: int = 0
     frozen: str = "block_6_expand"
+    freeze_after: float = 0.5
     changes: augment.Recipe = field(default_factory=augment.Recipe)
+
+    def freezes(self, epoch: int, epochs: int) -> bool:
+        """Whether the early layers stay as they are in an epoch, counted from 0.
+
+        >>> [Recipe().freezes(epoch, 5) for epoch in range(5)]
+        [False, False, False, True, True]
+        """
+        return bool(self.frozen) and epoch >= math.ceil(epochs * self.freeze_after)
 
     def to_json(self) -> dict[str, Any]:
         """A plain dict for the run's record."""
@@ -111,6 +122,7 @@ def fine_tune(
             reporter.log(f"No better tune loss for {recipe.patience} epochs: enough.")
             break
         fed.epoch = epoch
+        freeze(model, recipe, epoch, epochs)
         fitted = _one_epoch(model, fed, epoch, epochs, reporter)
         judged = judge(model, data, watch, reporter.check)
         _check_number(fitted["loss"], judged["tune_loss"], epoch)
@@ -122,20 +134,40 @@ def fine_tune(
         notes |= {"epoch": epoch + 1, "history": reporter.history}
         checkpoint.save(run, checkpoint.LAST, model, model.optimizer, notes)
     checkpoint.load(run, checkpoint.BEST, model)
+    mobilenet.freeze_before(model, "")
     return {"best_epoch": notes["best_epoch"], "best_tune_loss": notes["best"], "recipe": recipe.to_json()}
 
 
 def compile_model(model: "keras.Model", recipe: Recipe, *, steps: int) -> None:
-    """Freeze, then AdamW with warm-up and cosine; no XLA on a CPU, where it is ten times slower, but for JAX's sake."""
+    """AdamW with warm-up and cosine, and a place in it for every variable, as a checkpoint needs it."""
     import keras
 
-    mobilenet.freeze_before(model, recipe.frozen)
     warm = max(1, round(steps * recipe.warm_up))
     rate = keras.optimizers.schedules.CosineDecay(
         recipe.rate * 0.01, max(1, steps - warm), alpha=0.0, warmup_target=recipe.rate, warmup_steps=warm
     )
     optimizer = keras.optimizers.AdamW(rate, weight_decay=recipe.decay)
     optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+    optimizer.build(model.trainable_variables)
+    _compile(model, optimizer, recipe)
+
+
+def freeze(model: "keras.Model", recipe: Recipe, epoch: int, epochs: int) -> None:
+    """Stop the early layers' learning when the epoch has come; the optimizer goes on with the rest.
+
+    Layers converge from the first to the last, and the first are the dearest on a CPU (Brock et al. 2017, FreezeOut,
+    https://arxiv.org/abs/1706.04983). Not on JAX, whose optimizers want every variable at every step.
+    """
+    first = model.get_layer(mobilenet.BACKBONE).layers[1]
+    if recipe.freezes(epoch, epochs) and first.trainable and engine.backend() != "jax":
+        mobilenet.freeze_before(model, recipe.frozen)
+        _compile(model, model.optimizer, recipe)
+
+
+def _compile(model: "keras.Model", optimizer, recipe: Recipe) -> None:
+    """No XLA on a CPU, where it is ten times slower; JAX is nothing without it."""
+    import keras
+
     loss = keras.losses.CategoricalCrossentropy(label_smoothing=recipe.smoothing)
     model.compile(optimizer, loss, weighted_metrics=["accuracy"], jit_compile=engine.backend() == "jax")
 

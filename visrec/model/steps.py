@@ -95,7 +95,6 @@ def prepare(planned: "Plan", settings: Settings, run: Run, reporter: Reporter) -
         chosen = split == part
         weights[rows[chosen]] = weighting.sample_weights(samples[chosen], config.sample_weights, config.by)
     data = tuning.Data(prepared.images, codes, weights, rows[split == "train"], rows[split == "tune"], len(labels))
-    kind = device.make_ready()
     chosen_engine = _engine_of(run)
     run.update(
         samples={s: int((split == s).sum()) for s in PREDICTED},
