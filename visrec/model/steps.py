@@ -71,6 +71,8 @@ def prepare(planned: "Plan", settings: Settings, run: Run, reporter: Reporter) -
 
     config = planned.config
     caches.prune(settings.cache)
+    reporter.log("Loading the libraries.")
+    kind = device.make_ready()  # before any stage begins: the seconds of a stage are those of its own work
     reporter.stage("prepare", f"Reading and resizing {len(planned.samples):,} images to {config.image_size} px.")
     prepared = prepare_pixels(
         planned.store, planned.samples, config.image_size, settings.cache, fit=config.fit,
