@@ -85,6 +85,20 @@ def test_looking_can_be_stopped(clean_bucket):
     assert len(seen) < 280
 
 
+def test_a_stopped_look_goes_on_where_it_stopped(clean_bucket, tmp_path):
+    """Of a hundred thousand images in a far bucket, an hour's reading must not be lost to a dropped connection."""
+    seen, again = [], []
+    with pytest.raises(RunError, match="kept for the next time"):
+        inspect(
+            clean_bucket, cache_dir=tmp_path, progress=lambda done, total: seen.append(done),
+            stop=lambda: len(seen) > 5,
+        )  # fmt: skip
+    whole = inspect(clean_bucket, cache_dir=tmp_path, progress=lambda done, total: again.append(done))
+
+    assert again[0] >= seen[-1] > 0
+    assert whole.facts.equals(inspect(clean_bucket).facts)
+
+
 def test_document_has_the_designed_keys(faulty):
     """layout, images, labels, attributes, splits, problems; counts are numbers."""
     document = json.loads(json.dumps(faulty[0].to_json()))

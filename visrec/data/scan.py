@@ -54,20 +54,29 @@ def scan(
     rows, total = {}, len(images)
     if progress:
         progress(total - len(left), total)
-    for (key, _), facts in results(_look, store.read_many(left, stop), threads=processors(), stop=stop):
-        if isinstance(facts, Exception):
-            raise facts
-        rows[key] = {"etag": objects[key].etag, **facts}
-        if progress:
-            progress(total - len(left) + len(rows), total)
-    if stop and stop():
-        raise RunError("Looking at the images was cancelled.")
-    fresh = pd.DataFrame.from_dict(rows, orient="index", columns=list(COLUMNS))
-    whole = pd.concat([kept, fresh]) if len(fresh) else kept
+    try:
+        for (key, _), facts in results(_look, store.read_many(left, stop), threads=processors(), stop=stop):
+            if isinstance(facts, Exception):
+                raise facts
+            rows[key] = {"etag": objects[key].etag, **facts}
+            if progress:
+                progress(total - len(left) + len(rows), total)
+        if stop and stop():
+            raise RunError("Looking at the images was cancelled; what was seen is kept for the next time.")
+    except BaseException:  # whatever ends it, the next look goes on from here
+        if cache_dir is not None and rows:
+            _keep(cache_dir, store, _joined(kept, rows).astype(COLUMNS))
+        raise
+    whole = _joined(kept, rows)
     whole = whole.loc[images].astype(COLUMNS) if images else whole
-    if cache_dir is not None and len(fresh):
+    if cache_dir is not None and rows:
         _keep(cache_dir, store, whole)
     return whole.drop(columns="etag")
+
+
+def _joined(kept: pd.DataFrame, rows: dict[str, dict]) -> pd.DataFrame:
+    fresh = pd.DataFrame.from_dict(rows, orient="index", columns=list(COLUMNS))
+    return pd.concat([kept, fresh]) if len(fresh) else kept
 
 
 def look(data: bytes) -> dict:
