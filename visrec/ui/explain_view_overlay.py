@@ -21,7 +21,13 @@ SECOND = {"occlusion": "Occlusion", "grad_cam": "Grad-CAM", "integrated_gradient
 
 def show_explanation(run_id: str, picture: "explaining.Picture", predict) -> None:
     """Compute once, with progress and a way to stop; then everything is only redrawn."""
+    place = st.container()  # the overlay first, in sight without scrolling; how it is computed below it
     recipe = _recipe()
+    with place:
+        _explained(run_id, picture, recipe, predict)
+
+
+def _explained(run_id: str, picture: "explaining.Picture", recipe: "explaining.Recipe", predict) -> None:
     key = (run_id, picture.digest, recipe)
     if not explaining.is_known(run_id, picture, recipe):
         if st.session_state.get("explain_stopped") == key:
@@ -78,7 +84,7 @@ def _overlay(run_id, picture, recipe, predict, explained) -> None:
     """The overlay with its sliders; moving one redraws, and computes nothing."""
     from visrec.explain.overlay import render_overlay
 
-    labels = predict.labels
+    labels, place = predict.labels, st.container()
     label = st.selectbox(
         "Why, or why not",
         range(len(labels)),
@@ -88,7 +94,6 @@ def _overlay(run_id, picture, recipe, predict, explained) -> None:
     )
     look = _look(explained.n_segments)
     drawn = render_overlay(picture.shown, explained, label, **look)
-    place = st.container()
     method = st.segmented_control(
         "Second opinion", list(SECOND), format_func=SECOND.get, key="explain_second",
         help="Another way of asking where the model looks, beside LIME's. Where both agree, the explanation is less "
