@@ -272,7 +272,7 @@ def test_neighbours_are_offered_with_their_price_and_shown_once_the_index_is_the
 
     index = planted_index()
     monkeypatch.setattr(neighbours, "load_index", lambda run: index)
-    monkeypatch.setattr(neighbours, "FeaturePredictor", lambda run: Planted([1.0, 0.0]))
+    monkeypatch.setattr(neighbours, "FeaturePredictor", lambda run: Planted([1.2, 0.15]))
     tiny_app.run()
     assert not tiny_app.error
     assert "As usual for this model" in texts(tiny_app)
