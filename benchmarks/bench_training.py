@@ -73,7 +73,7 @@ def run_ours(args, folder: Path) -> dict:
     began = time.monotonic()
     done = subprocess.run(command, env=env, capture_output=True, text=True, check=True)
     process = time.monotonic() - began
-    run = folder / "runs" / json.loads(done.stdout)["id"]
+    run = folder / "runs" / json.loads(done.stdout)["run"]
     seconds = json.loads((run / "run.json").read_text())["seconds"]
     return {"stages": sum(seconds.values()), "seconds": seconds, "process": process, "answers": answers(args, run)}
 
