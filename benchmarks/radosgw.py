@@ -53,7 +53,7 @@ osd_data = {folder}/osd
 mon_data = {folder}/mon
 osd_memory_target = 1073741824
 [client.rgw]
-rgw_frontends = beast endpoint=127.0.0.1:{port}
+rgw_frontends = beast tcp_nodelay=1 endpoint=127.0.0.1:{port}
 rgw_enable_ops_log = false
 rgw_enable_usage_log = false
 rgw_thread_pool_size = 64
