@@ -162,14 +162,15 @@ def _second_opinion(run_id, picture, explained, label: int, method: str, predict
 
 
 def _downloads(run_id, picture, explained, labels, judged, sane, drawn) -> None:
+    # as bytes, not as functions: a file made on the click is not found while the page still draws after a slider
     stem = widgets.file_stem(picture.name)
     with st.container(horizontal=True):
         st.download_button(
-            "Download PNG", lambda: explaining.png(drawn), f"{stem}-overlay.png", "image/png",
+            "Download PNG", explaining.png(drawn), f"{stem}-overlay.png", "image/png",
             icon=":material/image:", key="explain_png", on_click="ignore",
         )  # fmt: skip
         st.download_button(
-            "Download JSON", lambda: explaining.as_json(run_id, picture, explained, labels, judged, sane),
+            "Download JSON", explaining.as_json(run_id, picture, explained, labels, judged, sane),
             f"{stem}-explanation.json", "application/json",
             icon=":material/data_object:", key="explain_json", on_click="ignore",
         )  # fmt: skip
