@@ -156,10 +156,13 @@ def freeze(model: "keras.Model", recipe: Recipe, epoch: int, epochs: int) -> Non
     """Stop the early layers' learning when the epoch has come; the optimizer goes on with the rest.
 
     Layers converge from the first to the last, and the first are the dearest on a CPU (Brock et al. 2017, FreezeOut,
-    https://arxiv.org/abs/1706.04983). Not on JAX, whose optimizers want every variable at every step.
+    https://arxiv.org/abs/1706.04983). Not on JAX, whose optimizers want every variable at every step, nor on several
+    devices, whose collective sums are bound to the variables they began with.
     """
+    if engine.backend() == "jax" or model.distribute_strategy.num_replicas_in_sync > 1:
+        return
     first = model.get_layer(mobilenet.BACKBONE).layers[1]
-    if recipe.freezes(epoch, epochs) and first.trainable and engine.backend() != "jax":
+    if recipe.freezes(epoch, epochs) and first.trainable:
         mobilenet.freeze_before(model, recipe.frozen)
         _compile(model, model.optimizer, recipe)
 
