@@ -373,30 +373,3 @@ def changed_files(places: list[Path]) -> dict[Path, tuple[int, int]]:
                 stat = path.stat()
                 found[path] = (stat.st_mtime_ns, stat.st_size)
     return found
-
-
-def test_large_file_arrives_in_memory_and_not_in_a_temporary_file():
-    """The multipart reader under Streamlit puts more than 1 MB on disk, unless told otherwise by our server."""
-    import asyncio
-
-    from starlette.datastructures import Headers
-    from starlette.formparsers import MultiPartParser
-
-    from visrec.ui.server import LARGEST_UPLOAD, keep_uploads_in_memory
-
-    async def arriving():
-        yield b'--x\r\nContent-Disposition: form-data; name="f"; filename="a.png"\r\n\r\n'
-        for _ in range(48):
-            yield bytes(65_536)
-        yield b"\r\n--x--\r\n"
-
-    old = MultiPartParser.spool_max_size
-    try:
-        keep_uploads_in_memory()
-        headers = Headers({"content-type": "multipart/form-data; boundary=x"})
-        form = asyncio.run(MultiPartParser(headers, arriving()).parse())
-        assert LARGEST_UPLOAD >= 200 * 1024 * 1024
-        assert form["f"].size == 48 * 65_536
-        assert not form["f"].file._rolled
-    finally:
-        MultiPartParser.spool_max_size = old

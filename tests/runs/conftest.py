@@ -1,6 +1,7 @@
 """Fixtures of the run tests: the S3 server of the storage tests, and a small backbone to begin with."""
 
 import dataclasses
+import time
 
 import pytest
 
@@ -33,3 +34,17 @@ def both_stages(small_weights) -> TrainConfig:
 def settings(tiny_settings, tmp_path) -> Settings:
     """The tiny bucket, with runs, cache and queue of this test alone."""
     return dataclasses.replace(tiny_settings, runs=str(tmp_path / "runs"), cache=tmp_path / "cache")
+
+
+@pytest.fixture
+def wait_for():
+    """A function that waits until a condition holds and gives what it gave; it fails when that never happens."""
+
+    def wait(condition, seconds=300):
+        deadline = time.monotonic() + seconds
+        while not (found := condition()):
+            assert time.monotonic() < deadline, "it did not happen in time"
+            time.sleep(0.1)
+        return found
+
+    return wait

@@ -18,21 +18,6 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 CONFIG = TrainConfig("tiny", image_size=48, fine_tune_epochs=4, batch_size=16)
 
 
-@pytest.fixture
-def settings(tiny_settings, tmp_path):
-    """The tiny bucket, with runs and a queue of their own."""
-    return dataclasses.replace(tiny_settings, runs=str(tmp_path / "runs"), cache=tmp_path / "cache")
-
-
-def wait_for(condition, seconds=300):
-    """Wait until something holds; fail when it never does."""
-    deadline = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.1)
-    return found
-
-
 def checkpointed(run):
     """Whether an epoch was completed."""
     return run.store.exists("checkpoint/last.npz")
@@ -45,7 +30,7 @@ def arrays(run):
     return keras.models.load_model(run.local("model.keras"), compile=False).get_weights()
 
 
-def test_a_killed_run_is_seen_as_lost_and_resumes_to_the_same_weights(settings):
+def test_a_killed_run_is_seen_as_lost_and_resumes_to_the_same_weights(settings, wait_for):
     """kill -9 at any point costs time, never the result."""
     whole = jobs.start(CONFIG, settings)
     assert jobs.follow(whole).ok, whole.log()
@@ -61,7 +46,7 @@ def test_a_killed_run_is_seen_as_lost_and_resumes_to_the_same_weights(settings):
         np.testing.assert_array_equal(one, other)
 
 
-def test_a_cancelled_run_ends_within_seconds_and_keeps_its_checkpoint(settings):
+def test_a_cancelled_run_ends_within_seconds_and_keeps_its_checkpoint(settings, wait_for):
     """Stop means stop, whatever the process is busy with."""
     run = jobs.start(dataclasses.replace(CONFIG, fine_tune_epochs=200), settings)
     wait_for(lambda: checkpointed(run))
@@ -75,7 +60,7 @@ def test_a_cancelled_run_ends_within_seconds_and_keeps_its_checkpoint(settings):
     assert not jobs.is_training(settings)
 
 
-def test_two_starts_at_once_train_one_after_the_other(settings):
+def test_two_starts_at_once_train_one_after_the_other(settings, wait_for):
     """One runs, one queues and says for whom it waits."""
     runs = []
     threads = [threading.Thread(target=lambda: runs.append(jobs.start(CONFIG, settings))) for _ in range(2)]

@@ -20,16 +20,7 @@ def remote(settings, s3_settings, s3_bucket):
     return dataclasses.replace(settings, runs=f"s3://{s3_bucket}/team/runs", s3=s3_settings)
 
 
-def wait_for(condition, seconds=300):
-    """Wait until something holds; fail when it never does."""
-    deadline = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.1)
-    return found
-
-
-def test_a_run_in_a_bucket_lives_as_one_in_a_folder_does(remote, both_stages, monkeypatch, capsys):
+def test_a_run_in_a_bucket_lives_as_one_in_a_folder_does(remote, both_stages, monkeypatch, capsys, wait_for):
     """Started, followed, cancelled from another machine, resumed, renamed, noted, audited, exported, deleted."""
     whole = jobs.start(both_stages, remote, name="whole")
     seen = []

@@ -85,17 +85,17 @@ def as_table(found) -> pd.DataFrame:
     return rows[list(_COLUMNS)]
 
 
-_THREE = st.column_config.NumberColumn
+_NUMBER = st.column_config.NumberColumn
 _COLUMNS = {
     "cell": "Group",
     "n": "Images",
-    "accuracy_a": _THREE("First run", format="%.3f"),
-    "accuracy_b": _THREE("Second run", format="%.3f"),
-    "difference": _THREE("Difference", format="%+.3f"),
-    "low": _THREE("Low", format="%+.3f"),
-    "high": _THREE("High", format="%+.3f"),
-    "only_a": _THREE("Only first right"),
-    "only_b": _THREE("Only second right"),
-    "p_holm": _THREE("p (Holm)", format="%.3f"),
+    "accuracy_a": _NUMBER("First run", format="%.3f"),
+    "accuracy_b": _NUMBER("Second run", format="%.3f"),
+    "difference": _NUMBER("Difference", format="%+.3f"),
+    "low": _NUMBER("Low", format="%+.3f"),
+    "high": _NUMBER("High", format="%+.3f"),
+    "only_a": _NUMBER("Only first right"),
+    "only_b": _NUMBER("Only second right"),
+    "p_holm": _NUMBER("p (Holm)", format="%.3f"),
     "verdict": "Verdict",
 }
