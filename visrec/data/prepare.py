@@ -28,7 +28,7 @@ from visrec.storage.base import ObjectInfo, Store
 from visrec.storage.lock import file_lock
 from visrec.storage.parallel import results
 
-VERSION = 1  # of the decoder: raise it when the same bytes give other pixels
+VERSION = 2  # of the decoder: raise it when the same bytes give other pixels
 UNREAD = "unread"  # the store failed to give it; worth another try, unlike an image that is broken
 SPARE_BYTES = 200_000_000
 BUNCH = 16
