@@ -279,8 +279,7 @@ def _rate_nulls(split: Split, question: Question, bands: dict, p: dict) -> None:
                 value = formulas.compare(kind, drawn[0] / n[0], drawn[1] / n[1])
                 bands[name] = _signed(value)
                 if exceeds is None:
-                    statistic = chance.largest_pair_statistic(x[:, None], n)[0]
-                    exceeds = chance.exceedance_p(statistic, chance.largest_pair_statistic(drawn, n))
+                    exceeds = chance.largest_pair_p(x, n, drawn)
                 p[name] = exceeds
 
 

@@ -13,6 +13,8 @@ import numpy as np
 REPLICATES = 2_000
 BLOCK = 2_000
 """Replicates whose pairs are compared at a time."""
+TIE = 1e-5
+"""Relative difference below which a draw counts as a tie with what was seen."""
 
 
 def generator(seed: int, *about: str) -> np.random.Generator:
@@ -40,8 +42,43 @@ def redraw_shares(x, n, replicates: int, rng: np.random.Generator) -> np.ndarray
     return rng.binomial(n[:, None], pooled, size=(len(n), replicates))
 
 
-def largest_pair_statistic(x, n) -> np.ndarray:
-    """Largest squared pooled-variance pair statistic among the cells.
+def pair_statistics(x, n) -> np.ndarray:
+    """Squared pooled-variance statistic of every pair of cells.
+
+    Parameters
+    ----------
+    x, n : int, shape (cells,), n all above 0
+
+    Returns
+    -------
+    float64, shape (cells, cells)
+        (p_i - p_j)^2 / (p (1 - p) (1/n_i + 1/n_j)), p pooled over the pair; 0 where a pair does not vary.
+    """
+    x, n = np.asarray(x, dtype=np.float64), np.asarray(n, dtype=np.float64)
+    hits, total = x[:, None] + x, n[:, None] + n
+    varies = hits * (total - hits) / total**2 * (1 / n[:, None] + 1 / n)
+    square = (x[:, None] / n[:, None] - x / n) ** 2
+    return np.divide(square, varies, out=np.zeros_like(square), where=varies > 0)
+
+
+def largest_pair_p(x, n, drawn: np.ndarray) -> float:
+    """p of the largest pair statistic of a table, as `exceedance_p` counts it.
+
+    Parameters
+    ----------
+    x, n : int, shape (cells,), the table seen; n all above 0
+    drawn : int, shape (cells, replicates), counts under the redraw
+    """
+    level = pair_statistics(x, n).max() * (1 - TIE)
+    return float((1 + np.sum(largest_pair_reaches(drawn, n, level))) / (1 + drawn.shape[1]))
+
+
+def largest_pair_reaches(x: np.ndarray, n, level: float) -> np.ndarray:
+    """Whether the largest pair statistic of each replicate is at least ``level``.
+
+    The pair's own spread is what its cells have within and between them, so statistic >= level exactly where
+    (p_i - p_j)^2 k_ij >= w_i + w_j, with w = x (n - x) / n, k_ij = (T - level) n_i n_j / (T level), T = n_i + n_j.
+    Most replicates need no pairs: two bounds decide them from the cells alone.
 
     Parameters
     ----------
@@ -50,37 +87,53 @@ def largest_pair_statistic(x, n) -> np.ndarray:
 
     Returns
     -------
-    float32, shape (replicates,)
-        max over pairs of (p_i - p_j)^2 / (p (1 - p) (1/n_i + 1/n_j)), p pooled over the pair; 0 where a pair does
-        not vary. Single precision: it is only ever compared with itself.
+    bool, shape (replicates,)
     """
-    x, n = np.asarray(x), np.asarray(n, dtype=np.float64)
+    n = np.asarray(n, dtype=np.float64)
+    if level <= 0:
+        return np.ones(x.shape[1], dtype=bool)
     pooled = x.sum(axis=0) / n.sum()
     share = (x / n[:, None] - pooled).astype(np.float32)  # centred first: differences keep their digits
-    hits, size = x.astype(np.float32), n.astype(np.float32)
-    parts = [slice(start, start + BLOCK) for start in range(0, x.shape[1], BLOCK)]
-    return np.concatenate([_largest_of_block(share[:, p], hits[:, p], size) for p in parts])
+    within = np.maximum(x * (n[:, None] - x) / n[:, None], 1e-6).astype(np.float32)  # 0 reaches no level
+    total = n[:, None] + n
+    weight = ((total - level) * n[:, None] * n / (total * level)).astype(np.float32)
+    size = n.astype(np.float32)[:, None]
+    reached, open_ = _decided_by_cells(share, within, size, weight, level)
+    for start in range(0, len(open_), BLOCK):
+        block = open_[start : start + BLOCK]
+        reached[block] = _any_pair_reaches(share[:, block], within[:, block], weight)
+    return reached
 
 
-def _largest_of_block(share: np.ndarray, hits: np.ndarray, size: np.ndarray) -> np.ndarray:
-    """The same for as many replicates as the processor's cache holds; float32 (cells, block) to (block,)."""
-    share, hits = np.ascontiguousarray(share), np.ascontiguousarray(hits)
-    largest = np.zeros(share.shape[1], dtype=np.float32)
-    squares, spread, others = (np.empty_like(share) for _ in range(3))  # reused: fresh memory costs more than sums
-    for i in range(len(size) - 1):
+def _decided_by_cells(share, within, size, weight, level: float) -> tuple[np.ndarray, np.ndarray]:
+    """Replicates that surely reach the level, and the indices of those that the cells alone leave open.
+
+    No pair exceeds (largest n d^2 above the mean + largest below it) / (least p (1 - p)), d from any common centre;
+    and the pair of the two cells farthest from the mean, in standard errors, is at most the largest.
+    """
+    far = share * np.sqrt(size)
+    high, low = far.argmax(axis=0), far.argmin(axis=0)
+    each = np.arange(share.shape[1])
+    bound = np.maximum(far[high, each], 0) ** 2 + np.minimum(far[low, each], 0) ** 2
+    above = bound * np.float32(1 + 1e-4) >= level * (within / size).min(axis=0)
+    apart = (share[high, each] - share[low, each]) ** 2 * weight[high, low]
+    reached = above & (apart >= within[high, each] + within[low, each])
+    return reached, np.flatnonzero(above & ~reached)
+
+
+def _any_pair_reaches(share: np.ndarray, within: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """The rule of `largest_pair_reaches` over all pairs, for as many replicates as the processor's cache holds."""
+    reached = np.zeros(share.shape[1], dtype=bool)
+    held = np.empty_like(share)  # reused: fresh memory costs more than sums
+    for i in range(len(share) - 1):
         rest = slice(i + 1, None)
-        total = (size[i] + size[rest])[:, None]
-        square, varies, other = squares[rest], spread[rest], others[rest]
+        square = held[rest]
         np.subtract(share[i], share[rest], out=square)
         np.multiply(square, square, out=square)
-        np.add(hits[i], hits[rest], out=varies)  # p (1 - p) = hits (total - hits) / total^2
-        np.subtract(total, varies, out=other)
-        np.multiply(varies, other, out=varies)
-        np.maximum(varies, np.float32(0.25), out=varies)  # 0 only where both shares are 0 or both are 1
-        np.divide(square, varies, out=square)
-        np.multiply(square, (size[i] * size[rest])[:, None] * total, out=square)
-        np.maximum(largest, square.max(axis=0), out=largest)
-    return largest
+        np.multiply(square, weight[i, rest][:, None], out=square)
+        np.subtract(square, within[rest], out=square)
+        reached |= square.max(axis=0) >= within[i]
+    return reached
 
 
 def largest_scaled_pair(values: np.ndarray, variance: np.ndarray) -> np.ndarray:
@@ -110,12 +163,12 @@ def largest_scaled_pair(values: np.ndarray, variance: np.ndarray) -> np.ndarray:
 def exceedance_p(seen: float, drawn: np.ndarray) -> float:
     """p of a figure: how often chance gives at least as much, (1 + hits) / (1 + draws), so never 0.
 
-    A tie counts as a hit; a relative 1e-5 keeps rounding from breaking ties.
+    A tie counts as a hit; `TIE` keeps rounding from breaking ties.
     """
     if np.isnan(seen):
         return float("nan")
     drawn = drawn[~np.isnan(drawn)]
-    return float((1 + np.sum(drawn >= seen * (1 - 1e-5))) / (1 + len(drawn)))
+    return float((1 + np.sum(drawn >= seen * (1 - TIE))) / (1 + len(drawn)))
 
 
 def permute_binary(counts: np.ndarray, replicates: int, rng: np.random.Generator) -> np.ndarray:

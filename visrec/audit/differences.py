@@ -6,6 +6,7 @@ bands from redrawing every cell at the pooled rate.
 """
 
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pandas as pd
@@ -82,7 +83,10 @@ def _bootstrap_cells(counts: np.ndarray, replicates: int, rng: np.random.Generat
     flat = counts.reshape(len(counts), -1)
     total = flat.sum(axis=1)
     share = np.where(total[:, None] > 0, flat / np.maximum(total, 1)[:, None], 1 / flat.shape[1])
-    return rng.multinomial(total, share, size=(replicates, len(counts))).reshape(replicates, *counts.shape)
+    halves = zip(rng.spawn(2), (replicates // 2, replicates - replicates // 2), strict=True)
+    with ThreadPoolExecutor(2) as cores:  # two halves whatever the machine, so that the draws are the same on all
+        drawn = list(cores.map(lambda half: half[0].multinomial(total, share, size=(half[1], len(total))), halves))
+    return np.concatenate(drawn).reshape(replicates, *counts.shape)
 
 
 def against_rest(table: CellTable, question: Question) -> pd.DataFrame:

@@ -147,13 +147,12 @@ def share_gap(rate: str, share: Shares, names: list[str], by: Sequence[str], que
     rng = chance.generator(question.seed, *by, rate)
     drawn = chance.redraw_shares(x, n, question.replicates, rng)
     spread = np.ptp(drawn / n[:, None], axis=0)
-    seen = chance.largest_pair_statistic(x[:, None], n)[0]
     low, high = max_min_interval(*simultaneous(x, n))
     return Gap(
         rate,
         low=low,
         high=high,
-        p=chance.exceedance_p(seen, chance.largest_pair_statistic(drawn, n)),
+        p=chance.largest_pair_p(x, n, drawn),
         **_null(spread),
         **_ends(rate, x / n, n, kept),
     )
