@@ -1,11 +1,16 @@
 """Tests for visrec.data.recipes and fairface_parquet: the Parquet copy becomes FairFace's own layout."""
 
+import functools
 import json
+import threading
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from visrec import cli
+from visrec.data import recipes
 from visrec.data.demo import make_tiny_bucket
 from visrec.data.fairface import AGES
 from visrec.data.fairface_parquet import CODES, convert
@@ -61,6 +66,37 @@ def test_round_trip_gives_the_same_bucket(tmp_path, described):
     assert original[columns].equals(made.samples[columns])
     for key in original["file"]:
         assert (bucket / key).read_bytes() == (tmp_path / "made" / key).read_bytes()
+
+
+def test_fairface_is_fetched_from_a_web_server_by_its_name(tmp_path, monkeypatch, capsys):
+    """``visrec fetch fairface NAME``: all files of the recipe over HTTP, and the bucket is FairFace's."""
+    bucket, web = make_tiny_bucket(tmp_path / "bucket", 20), tmp_path / "web"
+    train, val = coded(bucket, "train"), coded(bucket, "val")
+    (web / "0.25").mkdir(parents=True)
+    for file, rows in zip(FAIRFACE["0.25"], (train[:9], train[9:], val), strict=True):
+        parquet(web / "0.25" / file, rows)
+    asked = []
+
+    class Handler(SimpleHTTPRequestHandler):
+        def log_message(self, *_):
+            asked.append(self.path)
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Handler, directory=web))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    monkeypatch.setattr(recipes, "PLACE", f"http://127.0.0.1:{server.server_port}")
+    monkeypatch.setenv("VISREC_BUCKETS", str(tmp_path / "buckets"))
+    monkeypatch.setenv("VISREC_CACHE", str(tmp_path / "cache"))
+    try:
+        assert cli.run(["fetch", "fairface", "mine", "--json"]) == 0
+    finally:
+        server.shutdown()
+        server.server_close()
+
+    made = json.loads(capsys.readouterr().out)
+    assert made["images"] == len(train) + len(val)
+    table = read_bucket(FolderStore(tmp_path / "buckets" / "mine"))
+    assert ("fairface", []) == (table.layout, table.problems)
+    assert sorted(asked) == sorted(f"/0.25/{file}" for file in FAIRFACE["0.25"])
 
 
 def test_codes_are_those_of_the_published_copy():

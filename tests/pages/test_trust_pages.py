@@ -163,11 +163,17 @@ def test_every_table_of_the_page_is_the_documents_to_the_last_digit(app, run, ca
         same(said, row, set(said) - {"sentence"})
     for row, said in zip(kept["pairs_race_age"].to_dict("records"), document["pairs"], strict=True):
         same(said, row, set(said))
-    planned = [s for s in document["planner"] if s["rate"] == "accuracy"]
-    mine = {row["cell"]: row for row in kept["planner_accuracy"].to_dict("records")}
-    assert len(planned) == len(mine)
-    for said in planned:
-        same(said, mine[said["cell"]], set(said))
+    rates = sorted({s["rate"] for s in document["planner"]})
+    assert (len(rates) > 1) == ("outcome" in options)
+    for rate in rates:
+        app.session_state["plan_rate"] = rate
+        app.run()
+        assert not app.error
+        planned = [s for s in document["planner"] if s["rate"] == rate]
+        mine = {row["cell"]: row for row in kept[f"planner_{rate}"].to_dict("records")}
+        assert len(planned) == len(mine)
+        for said in planned:
+            same(said, mine[said["cell"]], set(said))
 
 
 @pytest.mark.slow

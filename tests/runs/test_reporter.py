@@ -32,6 +32,19 @@ def test_a_run_that_ends_well_is_done(run):
     assert set(reporter.seconds) == {"prepare"}
 
 
+def test_the_bar_is_divided_by_the_seconds_each_stage_is_expected_to_take(run):
+    """Half-way through a stage that takes nine tenths of the time, the whole is about half done, not a quarter."""
+    with Reporter(run) as reporter:
+        reporter.use_stages({"prepare": 10.0, "fine_tune": 180.0, "export": 10.0})
+        seen = []
+        for stage in ("prepare", "fine_tune", "export"):
+            reporter.stage(stage, "Working.")
+            reporter.advance(1, 2)
+            seen.append(reporter.status.progress)
+
+    assert seen == pytest.approx([0.025, 0.5, 0.975])
+
+
 def fail(run, error):
     """A run in which ``error`` happens."""
     with Reporter(run) as reporter:

@@ -1,5 +1,6 @@
 """Tests for visrec fetch: over a real HTTP server that cuts, stalls and redirects, the bucket is whole or not there."""
 
+import dataclasses
 import hashlib
 import io
 import json
@@ -16,10 +17,14 @@ import pytest
 
 from visrec.cli import run
 from visrec.config import Settings
+from visrec.data.layouts import read_bucket
 from visrec.errors import AccessError, InputError, NotFoundError, OutsideError, RunError
 from visrec.storage import download as module
+from visrec.storage.buckets import open_store
 from visrec.storage.download import download
 from visrec.storage.fetch import fetch
+from visrec.storage.s3 import S3Store
+from visrec.storage.upload import MARKER
 
 FILES = {"_annotations.json": b"{}", "a.jpg": os.urandom(30_000), "sub/ü b.jpg": os.urandom(50_000)}
 QUICK = {"sleep": lambda seconds: None, "tries": 4, "timeout": 0.3}
@@ -252,11 +257,73 @@ def test_existing_bucket_is_left_alone(server, settings):
     assert [] == server.asked
 
 
-@pytest.mark.parametrize("name", ["", ".", "..", ".hidden", "s3://a/b"])
+@pytest.mark.parametrize("name", ["", ".", "..", ".hidden", "s3://"])
 def test_impossible_names_are_refused(server, settings, name):
     """Before anything is read."""
     with pytest.raises(InputError):
         fetch([server.url], name, settings)
+    assert [] == server.asked
+
+
+@pytest.fixture
+def remote(settings, s3_settings, s3_bucket):
+    """Settings that also reach an empty S3 bucket, and the URL of a prefix in it."""
+    return dataclasses.replace(settings, s3=s3_settings), f"s3://{s3_bucket}/faces"
+
+
+def objects(url, settings) -> dict[str, bytes]:
+    store = open_store(url, settings, create=True)
+    return {info.key: store.read(info.key) for info in store.list()}
+
+
+def test_remote_bucket_is_the_content_of_the_zip(server, remote):
+    """As a folder is; a second fetch finds it full, and nothing but the bucket stays."""
+    settings, url = remote
+    assert fetch([server.url], url, settings) == url
+    assert FILES == objects(url, settings)
+    assert not [path for path in settings.cache.rglob("*") if path.is_file()]
+    asked = len(server.asked)
+    with pytest.raises(InputError, match="already"):
+        fetch([server.url], url, settings)
+    assert asked == len(server.asked)
+
+
+def test_upload_that_broke_off_says_so_to_readers_and_is_finished_by_the_next(server, remote, monkeypatch):
+    """Half a bucket is never taken for whole; what is there is not sent again; other objects are not mixed in."""
+    settings, url = remote
+    sent = []
+    write = S3Store.write
+
+    def breaking(store, key, data):
+        sent.append(key)
+        if key == "sub/ü b.jpg":
+            raise OutsideError("The line is dead.")
+        write(store, key, data)
+
+    monkeypatch.setattr(S3Store, "write", breaking)
+    with pytest.raises(OutsideError, match="line is dead"):
+        fetch([server.url], url, settings)
+    with pytest.raises(InputError, match="not whole"):
+        read_bucket(open_store(url, settings))
+
+    monkeypatch.setattr(S3Store, "write", lambda store, key, data: (sent.append(key), write(store, key, data)))
+    before = [key for key in objects(url, settings) if key != MARKER]
+    sent.clear()
+    fetch([server.url], url, settings)
+    assert FILES == objects(url, settings)
+    assert not set(sent) & set(before)
+
+    (store := open_store(url, settings)).write(MARKER, b"")
+    store.write("stranger.jpg", b"x")
+    with pytest.raises(InputError, match=r"other objects .* 'stranger\.jpg'"):
+        fetch([server.url], url, settings)
+
+
+def test_missing_remote_bucket_is_said_before_anything_is_downloaded(server, remote):
+    """A typing error costs no download."""
+    settings, _ = remote
+    with pytest.raises(NotFoundError):
+        fetch([server.url], "s3://no-such-bucket-here/x", settings)
     assert [] == server.asked
 
 

@@ -30,7 +30,7 @@ def register(commands) -> None:
         "'fairface-1.25' (2.1 GB) stand for FairFace's copy on Hugging Face, at a fixed revision.",
     )
     fetch.add_argument("url", metavar="URL", help="https://..., or fairface, or fairface-1.25")
-    fetch.add_argument("bucket", metavar="BUCKET", help="name of the new bucket, or a path")
+    fetch.add_argument("bucket", metavar="BUCKET", help="name of the new bucket, a path, or s3://bucket/prefix")
     fetch.add_argument("--sha256", help="checksum that the file must have")
     fetch.add_argument("--recipe", metavar="NAME", help="archive, cloud-annotations or fairface (default: by the link)")
     fetch.set_defaults(call=fetch_bucket, show=_show_fetched)
@@ -98,16 +98,17 @@ def fetch_bucket(args, settings) -> dict:
             if total:
                 bar(done // 1_000_000, total // 1_000_000)
 
-        folder = fetch(
+        made = fetch(
             recipe.links,
             args.bucket,
             settings,
             build=recipe.build,
-            check=lambda made: counts.append(check_bucket(made, recipe)),
+            check=lambda folder: counts.append(check_bucket(folder, recipe)),
             sha256=args.sha256,
             progress=progress,
         )
-    return {"bucket": {"name": folder.name, "url": str(folder)}, "images": counts[-1]}
+    name = made if isinstance(made, str) else made.name
+    return {"bucket": {"name": name, "url": str(made)}, "images": counts[-1]}
 
 
 def _show_fetched(result: dict) -> None:

@@ -15,6 +15,7 @@ from visrec.data.spelling import merge_spellings
 from visrec.data.table import BucketTable, Source, choose_columns
 from visrec.errors import InputError, NotFoundError, nearest
 from visrec.storage.base import Store
+from visrec.storage.upload import check_whole
 
 __all__ = ["LAYOUTS", "BucketTable", "Problem", "open_source", "read_bucket"]
 
@@ -69,6 +70,7 @@ def open_source(store: Store, decisions: Mapping[str, str] | None = None) -> Sou
     objects = {info.key: info for info in store.list()}
     if not objects:
         raise NotFoundError(f"The bucket {store.url} is empty. Expected images, and labels for them.")
+    check_whole(objects, store.url)
     return Source(store, objects, _description(store, objects), decisions or {})
 
 

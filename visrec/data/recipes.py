@@ -49,14 +49,14 @@ class Recipe:
         return convert
 
 
-def recipe_for(url: str, name: str | None = None, *, place: str = PLACE) -> Recipe:
+def recipe_for(url: str, name: str | None = None, *, place: str | None = None) -> Recipe:
     """The recipe for a link, or for ``fairface`` and ``fairface-1.25``, which need none.
 
     Parameters
     ----------
     url : a link, or ``fairface`` (margin 0.25) or ``fairface-1.25``
     name : one of `RECIPES`; default: told by the link
-    place : folder of FairFace's Parquet files on the web; a mirror of one's own must keep their names
+    place : folder of FairFace's Parquet files on the web, default `PLACE`; a mirror of one's own must keep their names
 
     Raises
     ------
@@ -68,7 +68,7 @@ def recipe_for(url: str, name: str | None = None, *, place: str = PLACE) -> Reci
     word = url.strip().lower()
     if word in ("fairface", "fairface-0.25", "fairface-1.25"):
         margin = word.removeprefix("fairface").lstrip("-") or "0.25"
-        return Recipe("fairface", tuple(f"{place}/{margin}/{file}" for file in FAIRFACE[margin]))
+        return Recipe("fairface", tuple(f"{place or PLACE}/{margin}/{file}" for file in FAIRFACE[margin]))
     if name is None:
         name = "fairface" if url.partition("?")[0].endswith(".parquet") else "archive"
     return Recipe(name, (url,))

@@ -39,11 +39,11 @@ class Recipe:
 
     rate: float = 1e-3
     warm_up: float = 0.1
-    decay: float = 1e-2
+    decay: float = 5e-2
     smoothing: float = 0.05
     patience: int = 0
     frozen: str = "block_6_expand"
-    freeze_after: float = 0.5
+    freeze_after: float = 0.4
     changes: augment.Recipe = field(default_factory=augment.Recipe)
 
     def freezes(self, epoch: int, epochs: int) -> bool:
@@ -213,7 +213,8 @@ def feed(data: Data, recipe: Recipe, batch_size: int, seed: int):
             rows = np.sort(order[step * size : (step + 1) * size])  # sorted: the memory map is read forwards
             rng = np.random.default_rng([seed, 4, self.epoch, step])
             pixels = augment.batch(data.images[rows], recipe.changes, rng)
-            return pixels, np.eye(data.classes, dtype=np.float32)[data.labels[rows]], data.weights[rows]
+            wanted = np.eye(data.classes, dtype=np.float32)[data.labels[rows]]
+            return augment.mixup(pixels, (wanted, data.weights[rows]), recipe.changes, rng)
 
     return Feed(workers=1, use_multiprocessing=False, max_queue_size=4)
 

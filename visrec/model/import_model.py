@@ -78,7 +78,7 @@ def import_model(
     run = open_runs(settings).create(record, name or path.stem)
     try:
         with Reporter(run, listen=report, explain=sentence, shares=SHARES, resumable=False) as reporter:
-            reporter.use_stages(list(SHARES) if planned else ["export"])
+            reporter.use_stages(SHARES if planned else {"export": 1.0})
             reporter.stage("export", "Writing the model.")
             _keep(run, found, labels)
             if planned:

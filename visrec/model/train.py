@@ -16,7 +16,7 @@ from visrec.model.faults import sentence
 from visrec.runs import jobs
 from visrec.runs.queue import Ticket
 from visrec.runs.record import Run
-from visrec.runs.reporter import SHARES, Cancelled, Reporter
+from visrec.runs.reporter import Cancelled, Reporter
 from visrec.runs.status import Status
 from visrec.storage.base import Store
 
@@ -123,8 +123,7 @@ def train(
     planned = plan(config, settings) if run is None else None
     run = run or jobs.new_run(config, settings, name)
     reporter = Reporter(
-        run, owns_process=owns_process, listen=report, explain=sentence, shares=SHARES,
-        device_memory=device.memory_in_use,
+        run, owns_process=owns_process, listen=report, explain=sentence, device_memory=device.memory_in_use,
     )  # fmt: skip
     try:
         with reporter, closing(Ticket(jobs.queue_folder(settings), run.id)) as ticket:
@@ -147,25 +146,25 @@ def _train(planned: Plan, settings: Settings, run: Run, reporter: Reporter) -> N
     from visrec.model import steps
 
     config = planned.config
+    expected = estimate.for_settings(config, _counts(planned), settings, may_probe=False).stages
     run.update(
         bucket=config.bucket, bucket_url=planned.store.url, target=config.target, by=list(config.by),
         labels=planned.labels, image_size=config.image_size, attributes=planned.attributes,
         settings=asdict(config), warnings=planned.warnings, layout=planned.table.layout,
         repairs=list(planned.table.repairs),
-        estimate=estimate.for_settings(config, _counts(planned), settings, may_probe=False).stages,
+        estimate=expected,
     )  # fmt: skip
+    reporter.use_stages(expected)
     for warning in planned.warnings:
         reporter.log(f"Warning: {warning}")
     work = steps.prepare(planned, settings, run, reporter)
     weights = steps.weights(planned, settings, run, reporter)
     if config.fine_tune_epochs == 0:
-        reporter.use_stages(["prepare", "features", "head", "predict", "export"])
         result = steps.head_only(work, weights, run, reporter)
     elif weights.path is None:
-        reporter.use_stages(["prepare", "fine_tune", "predict", "export"])
+        reporter.use_stages({s: took for s, took in expected.items() if s not in ("features", "head")})
         result = steps.whole_network(work, weights, run, reporter, warm=False)
     else:
-        reporter.use_stages(list(SHARES))
         result = steps.whole_network(work, weights, run, reporter, warm=True)
     steps.finish(work, result, run, reporter)
 

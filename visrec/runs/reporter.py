@@ -20,7 +20,7 @@ from visrec.runs.record import Run, finish
 from visrec.runs.status import HEARTBEAT_SECONDS, Status
 
 SHARES = {"prepare": 0.08, "features": 0.27, "head": 0.05, "fine_tune": 0.45, "predict": 0.1, "export": 0.05}
-"""Rough share of the whole that each stage takes, for one bar over all stages."""
+"""Rough share of the whole that each stage takes, for one bar over all stages, until an estimate is at hand."""
 
 
 class Cancelled(RunError):
@@ -106,9 +106,9 @@ class Reporter:
             self.check()
         self._change(position=0, state="running", message="Its turn.")
 
-    def use_stages(self, names: list[str]) -> None:
-        """Only these stages will come; one bar over all of them is divided accordingly."""
-        self._shares = {name: self._shares.get(name, 0.1) for name in names}
+    def use_stages(self, seconds: Mapping[str, float]) -> None:
+        """Only these stages will come, and take about so long; one bar over all of them is divided accordingly."""
+        self._shares = {name: max(0.1, took) for name, took in seconds.items()}
 
     def stage(self, name: str, message: str) -> None:
         """Begin a stage; the one before ends and its seconds are kept."""

@@ -1,7 +1,8 @@
 """Fetching: files from public links become a bucket, which appears whole or not at all.
 
 The downloads lie in the cache, where a later try goes on with them; the bucket is built in a hidden folder beside its
-goal and renamed. What is built from the files is the caller's affair: by default the one archive is unpacked.
+goal and renamed, or built in the cache and uploaded (`visrec.storage.upload`). What is built from the files is the
+caller's affair: by default the one archive is unpacked.
 """
 
 import hashlib
@@ -14,10 +15,12 @@ from pathlib import Path
 
 from visrec.config import Settings
 from visrec.errors import InputError, OutsideError, RunError
-from visrec.storage.buckets import S3_SCHEMES
+from visrec.storage.base import Store
+from visrec.storage.buckets import S3_SCHEMES, open_store
 from visrec.storage.download import Progress, Stop, check_link, download
 from visrec.storage.lock import file_lock
 from visrec.storage.unpack import Limits, unpack
+from visrec.storage.upload import check_fillable, upload
 
 Build = Callable[[Sequence[Path], Path], None]
 BUILDING = ".visrec-fetch-"
@@ -35,13 +38,14 @@ def fetch(
     stop: Stop | None = None,
     limits: Limits | None = None,
     **patience,
-) -> Path:
+) -> Path | str:
     """Make a bucket of what lies at public links.
 
     Parameters
     ----------
     links : of the files, http or https
-    bucket : name of the new bucket, below the first of ``settings.buckets``; or a path
+    bucket : name of the new bucket, below the first of ``settings.buckets``; or a path; or ``s3://bucket/prefix``,
+        where the bucket exists and the prefix is empty
     build : ``build(files, folder)`` fills the empty folder; default: unpack the one archive
     check : called with the folder when it is built; what it raises, the bucket never appears
     sha256 : checksum of the file, if there is one link
@@ -52,8 +56,8 @@ def fetch(
 
     Returns
     -------
-    Path
-        The new bucket's folder.
+    Path or str
+        The new bucket's folder, or its URL.
 
     Raises
     ------
@@ -66,8 +70,9 @@ def fetch(
         check_link(link)
     if sha256 and len(links) != 1:
         raise InputError("A checksum can be given for a single file only.")
-    goal = _goal(bucket, settings)
     work = settings.cache / "fetch" / hashlib.sha256("\n".join(links).encode()).hexdigest()[:20]
+    remote = _remote(bucket, settings)
+    goal = work / bucket.rstrip("/").rpartition("/")[2] if remote else _goal(bucket, settings)
     building = goal.parent / f"{BUILDING}{goal.name}-{uuid.uuid4().hex[:8]}"
     try:
         work.mkdir(parents=True, exist_ok=True)
@@ -89,7 +94,10 @@ def fetch(
             except InputError:
                 shutil.rmtree(work, ignore_errors=True)  # the next try shall not meet the same damaged files
                 raise
-            _put_in_place(building, goal)
+            if remote:
+                upload(building, remote, progress=told("Uploading"), stop=stop)
+            else:
+                _put_in_place(building, goal)
         shutil.rmtree(work, ignore_errors=True)
     except (InputError, RunError, OutsideError):
         raise
@@ -97,12 +105,19 @@ def fetch(
         raise OutsideError(f"'{goal.name}' could not be made in {goal.parent}: {error.strerror or error}.") from error
     finally:
         shutil.rmtree(building, ignore_errors=True)
-    return goal
+    return remote.url if remote else goal
+
+
+def _remote(bucket: str, settings: Settings) -> Store | None:
+    """The store to be filled if it is not a folder, checked before anything is downloaded."""
+    if not bucket.startswith(S3_SCHEMES):
+        return None
+    store = open_store(bucket, settings, create=True)
+    check_fillable(store)
+    return store
 
 
 def _goal(bucket: str, settings: Settings) -> Path:
-    if bucket.startswith(S3_SCHEMES):
-        raise InputError(f"'{bucket}' is remote; fetch brings files into a folder: give a name or a path.")
     plain = "/" not in bucket and bucket not in ("", ".", "..")
     goal = (settings.buckets[0] / bucket if plain else Path(bucket)).absolute()
     if bucket in ("", ".", "..") or goal.name.startswith("."):
