@@ -54,6 +54,23 @@ def flipped(body, where=0):
     return body[:where] + bytes([body[where] ^ 1]) + body[where + 1 :]
 
 
+def test_object_whose_own_checksum_is_right_costs_one_request(scripted_server):
+    """A thumbnail of a bucket that was never listed is one GET; where there is no checksum, the size is asked for."""
+    asked = []
+
+    def answer(method, path):
+        asked.append(method)
+        tag = ETAG if "/k" in path else "of-parts-2"
+        head = {"ETag": f'"{tag}"', "Last-Modified": DATE, "Content-Length": str(len(BODY))}
+        return 200, head, b"" if method == "HEAD" else BODY
+
+    store = S3Store("b", "", settings(scripted_server(answer)))
+    assert store.read("k") == BODY
+    assert asked == ["GET"]
+    assert store.read("other") == BODY
+    assert asked == ["GET", "GET", "HEAD"]
+
+
 SPOILS = {
     "cut": lambda n, body: (200, {"Content-Length": str(len(body))}, body[:1000]),
     "shortened with a matching length": lambda n, body: (200, {}, body[:1000]),

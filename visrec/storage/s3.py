@@ -158,16 +158,19 @@ class S3Store:
         """Raise `Transient` unless the bytes are those the store holds.
 
         The length must be the listed one. An ETag of 32 hex digits is the MD5, except under encryption with keys of
-        one's own: two equal reads in a row are believed.
+        one's own: two equal reads in a row are believed. An object that was never listed is asked about, unless the
+        MD5 that came with it is right.
         """
+        digest = hashlib.md5(data, usedforsecurity=False).hexdigest()
         listed = self._listed.get(key)
+        if listed is None and digest == etag:
+            return
         if listed is None or listed.etag != etag:  # never listed, or written since
             listed = self._head(key)
         if len(data) != listed.size:
             raise Transient(
                 Damaged(f"'{key}' in {self.url} arrived with {len(data):,} bytes instead of {listed.size:,}.")
             )
-        digest = hashlib.md5(data, usedforsecurity=False).hexdigest()
         if MD5.fullmatch(listed.etag) and digest != listed.etag and digest not in seen:
             seen.append(digest)
             raise Transient(Damaged(f"'{key}' in {self.url} arrived with other bytes than the store lists."))
