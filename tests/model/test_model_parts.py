@@ -147,35 +147,9 @@ class TestAugment:
         assert first.shape == self.images.shape
         assert (first != self.images).any(axis=(1, 2, 3)).all()
 
-    def test_mixup_blends_image_label_and_weight_by_one_share(self):
-        """Each row stays mostly itself; the share of the other is the same in pixels, label and weight."""
-        images = np.zeros((40, 8, 8, 3), np.uint8)
-        images[20:] = 200
-        wanted = np.eye(2, dtype=np.float32)[np.repeat([0, 1], 20)]
-        weights = np.repeat(np.float32([1, 3]), 20)
-        pixels, labels, weighed = augment.mixup(
-            images, (wanted, weights), augment.Recipe(mix=0.4), np.random.default_rng(1)
-        )
-
-        second = labels[:, 1]
-        assert np.unique(second).size > 10
-        assert (second[:20] <= 0.5).all()
-        assert (second[20:] >= 0.5).all()
-        np.testing.assert_allclose(labels.sum(1), 1, atol=1e-6)
-        np.testing.assert_allclose(pixels[:, 4, 4, 1], 200 * second, atol=1)
-        np.testing.assert_allclose(weighed, 1 + 2 * second, atol=1e-5)
-        assert (wanted.max(1) == 1).all(), "what came in is left as it was"
-
-    def test_without_mixing_pixels_only_change_their_type(self):
-        """The images as they are, in the float32 that the network takes."""
-        pixels, labels = augment.mixup(self.images, (np.float32([1, 2]),), augment.FLIP_ONLY, np.random.default_rng(1))
-        np.testing.assert_array_equal(pixels, self.images)
-        assert pixels.dtype == np.float32
-        np.testing.assert_array_equal(labels, [1, 2])
-
     def test_colour_and_light_change_what_they_say(self):
         """Weaker colours bring the channels together, light moves the mean; neither moves a pixel."""
-        plain = {"flip": 0, "zoom": 0, "shift": 0, "turn": 0, "light": 0, "colour": 0, "cover": 0, "mix": 0}
+        plain = {"flip": 0, "zoom": 0, "shift": 0, "turn": 0, "light": 0, "colour": 0, "cover": 0}
 
         def spread(images):
             return np.ptp(images.astype(float), axis=-1).mean(axis=(1, 2))

@@ -25,8 +25,6 @@ class Recipe:
     light : largest share by which brightness and contrast change
     colour : largest share by which the colours are strengthened or weakened, 1 = as far as grey
     cover : chance that a square of up to a third of the side is greyed out
-    mix : parameter of mixup: each image and its label are blended with another of the batch by a share drawn from
-        Beta(mix, mix); see `mixup`
     """
 
     flip: float = 0.5
@@ -36,10 +34,9 @@ class Recipe:
     light: float = 0.2
     colour: float = 0.4
     cover: float = 0.25
-    mix: float = 0.2
 
 
-FLIP_ONLY = Recipe(zoom=0, shift=0, turn=0, light=0, colour=0, cover=0, mix=0)
+FLIP_ONLY = Recipe(zoom=0, shift=0, turn=0, light=0, colour=0, cover=0)
 
 
 def batch(images: "np.ndarray", recipe: Recipe, rng: "np.random.Generator") -> "np.ndarray":
@@ -53,36 +50,6 @@ def batch(images: "np.ndarray", recipe: Recipe, rng: "np.random.Generator") -> "
         if draws[i, 7] < recipe.cover:
             _cover(changed[i], draws[i, 7] / recipe.cover, draws[i, 8], draws[i, 9])
     return changed
-
-
-def mixup(
-    images: "np.ndarray", others: "tuple[np.ndarray, ...]", recipe: Recipe, rng: "np.random.Generator"
-) -> "tuple[np.ndarray, ...]":
-    """Each row blended with another one of the batch (Zhang et al. 2018, https://arxiv.org/abs/1710.09412).
-
-    Parameters
-    ----------
-    images : uint8 (n, size, size, 3)
-    others : float32 (n, ...), what is blended by the same shares: one-hot labels, weights
-
-    Returns
-    -------
-    The same, the images as float32; the larger share is always a row's own
-    """
-    import numpy as np
-    from PIL import Image
-
-    if not recipe.mix:
-        return images.astype(np.float32), *others
-    partner = rng.permutation(len(images))
-    share = rng.beta(recipe.mix, recipe.mix, len(images)).astype(np.float32)
-    share = np.minimum(share, 1 - share)
-    mixed = np.empty(images.shape, np.float32)
-    pictures = [Image.fromarray(image) for image in images]
-    for i, other in enumerate(partner):  # on bytes, row by row: four times as fast as on the whole batch in float32
-        mixed[i] = np.asarray(Image.blend(pictures[i], pictures[other], float(share[i])))
-    shares = [share.reshape(-1, *[1] * (array.ndim - 1)) for array in others]
-    return mixed, *(a + s * (a[partner] - a) for a, s in zip(others, shares, strict=True))
 
 
 def _change(image: "np.ndarray", recipe: Recipe, draw: "np.ndarray") -> "np.ndarray":

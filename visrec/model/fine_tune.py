@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from visrec.errors import RunError
-from visrec.model import augment, checkpoint, engine, mobilenet
+from visrec.model import augment, batch_norm, checkpoint, engine, mobilenet
 from visrec.model.watch import Watch
 from visrec.runs.record import Run
 from visrec.runs.reporter import Reporter
@@ -33,17 +33,17 @@ class Recipe:
     smoothing : label smoothing
     patience : epochs without a better tune loss after which training stops; 0 = never
     frozen : first layer that learns to the end; those before it, BatchNorm included, stay as they are from
-        ``freeze_after`` on, which makes an epoch 2.5 times as fast. "" = all learn to the end
+        ``freeze_after`` on, which makes an epoch twice as fast. "" = all learn to the end
     freeze_after : share of the epochs, 0..1, in which all layers learn
     """
 
     rate: float = 1e-3
     warm_up: float = 0.1
-    decay: float = 5e-2
+    decay: float = 1e-2
     smoothing: float = 0.05
     patience: int = 0
     frozen: str = "block_6_expand"
-    freeze_after: float = 0.4
+    freeze_after: float = 0.5
     changes: augment.Recipe = field(default_factory=augment.Recipe)
 
     def freezes(self, epoch: int, epochs: int) -> bool:
@@ -107,6 +107,11 @@ def fine_tune(
         When the loss is no number.
     """
     fed = feed(data, recipe, batch_size, seed)
+    with batch_norm.fused(model):
+        return _train(model, data, fed, epochs, recipe, run, reporter, watch)
+
+
+def _train(model, data, fed, epochs, recipe, run, reporter, watch) -> dict[str, Any]:
     compile_model(model, recipe, steps=len(fed) * epochs)
     notes = checkpoint.load(run, checkpoint.LAST, model, model.optimizer)
     if notes is None:
@@ -212,9 +217,8 @@ def feed(data: Data, recipe: Recipe, batch_size: int, seed: int):
             order = np.random.default_rng([seed, 3, self.epoch]).permutation(data.train)
             rows = np.sort(order[step * size : (step + 1) * size])  # sorted: the memory map is read forwards
             rng = np.random.default_rng([seed, 4, self.epoch, step])
-            pixels = augment.batch(data.images[rows], recipe.changes, rng)
-            wanted = np.eye(data.classes, dtype=np.float32)[data.labels[rows]]
-            return augment.mixup(pixels, (wanted, data.weights[rows]), recipe.changes, rng)
+            pixels = augment.batch(data.images[rows], recipe.changes, rng).astype(np.float32)
+            return pixels, np.eye(data.classes, dtype=np.float32)[data.labels[rows]], data.weights[rows]
 
     return Feed(workers=1, use_multiprocessing=False, max_queue_size=4)
 
