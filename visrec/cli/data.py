@@ -138,7 +138,8 @@ def _show_inspection(result: dict) -> None:
     from visrec.cli.output import columns
 
     print(f"{result['layout']}, {result['images']:,} images")
-    for title, counts in (("labels", result["labels"]), ("splits", result["splits"]), *result["attributes"].items()):
+    splits = {split or "not split": count for split, count in result["splits"].items()}
+    for title, counts in (("labels", result["labels"]), ("splits", splits), *result["attributes"].items()):
         print(f"\n{columns([[name, count] for name, count in counts.items()], [title, 'images'])}")
     if not result["problems"]:
         print("\nNo problems found.")

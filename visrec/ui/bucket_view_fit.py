@@ -37,7 +37,9 @@ def draw(url: str, samples: pd.DataFrame, default: str = "stretch") -> None:
     with st.container(horizontal=True, gap="medium"):
         for key, data in pictures.items():
             with st.container(width=2 * SIDE + 24):
-                st.image([data, squared(data, fit)], width=SIDE, caption=["before", "after"])
+                with st.container(horizontal=True, gap="xsmall", vertical_alignment="bottom"):
+                    st.image(data, width=SIDE, caption="before")
+                    st.image(framed(squared(data, fit)), width=SIDE, caption="after")
                 st.caption(widgets.escape(key.rpartition("/")[2]))
 
 
@@ -56,6 +58,15 @@ def squared(data: bytes, fit: str, side: int = 2 * SIDE) -> bytes:
 
     out = io.BytesIO()
     to_square(Image.open(io.BytesIO(data)), side, fit).save(out, "PNG")
+    return out.getvalue()
+
+
+def framed(data: bytes) -> bytes:
+    """An encoded image with a thin grey line around it, so that white bars have an end on a white page; PNG."""
+    from PIL import Image, ImageOps
+
+    out = io.BytesIO()
+    ImageOps.expand(Image.open(io.BytesIO(data)).convert("RGB"), 2, (128, 128, 128)).save(out, "PNG")
     return out.getvalue()
 
 
