@@ -1,6 +1,6 @@
 """What training costs: seconds per stage and memory as images grow, and what feeding the network takes away.
 
-    python benchmarks/bench_training_cost.py BUCKET --weights FILE [--limits 1000 3000 9999] [--image-size 160]
+    python benchmarks/bench_training_cost.py BUCKET --weights FILE [--limits 1000 3000 9999] [--image-size 128]
 
 Growth: ``visrec train`` with one epoch of fine-tuning at each number of images, nothing cached, in a process of its
 own whose memory is read from the kernel every 0.2 s: *anonymous* memory must stay flat, *file* memory (the memory
@@ -30,7 +30,7 @@ def main() -> None:
     parser.add_argument("--target", default="gender")
     parser.add_argument("--by", default="race,age")
     parser.add_argument("--limits", type=int, nargs="*", default=[1000, 3000, 9999])
-    parser.add_argument("--image-size", type=int, default=160)
+    parser.add_argument("--image-size", type=int, default=128)
     parser.add_argument("--steps", type=int, default=20, help="steps of each feeding in a round; 0 leaves it out")
     parser.add_argument("--rounds", type=int, default=4)
     args = parser.parse_args()
@@ -104,11 +104,11 @@ def feeding(size: int, weights: Path, steps: int, rounds: int) -> dict:
         best = {"memory": 0.0, "fed": 0.0}
         with batch_norm.fused(model):
             fine_tune.compile_model(model, recipe, steps=steps * rounds * 2)
-            model.fit(held, epochs=1, shuffle=False, verbose=0)  # the graph is built
+            fine_tune.step_by_step(model, held, lambda *_: None)  # the graph is built
             for _ in range(rounds):
                 for name, source in (("memory", held), ("fed", fed)):
                     began = time.monotonic()
-                    model.fit(source, epochs=1, shuffle=False, verbose=0)
+                    fine_tune.step_by_step(model, source, lambda *_: None)
                     best[name] = max(best[name], steps * batch / (time.monotonic() - began))
     return {**{f"{k}_per_s": v for k, v in best.items()}, "share": best["fed"] / best["memory"], "image_size": size}
 

@@ -147,18 +147,11 @@ class TestAugment:
         assert first.shape == self.images.shape
         assert (first != self.images).any(axis=(1, 2, 3)).all()
 
-    def test_colour_and_light_change_what_they_say(self):
-        """Weaker colours bring the channels together, light moves the mean; neither moves a pixel."""
-        plain = {"flip": 0, "zoom": 0, "shift": 0, "turn": 0, "light": 0, "colour": 0, "cover": 0}
+    def test_light_moves_the_mean_and_no_pixel(self):
+        """Brighter, darker, with more or less contrast; the picture stays what it is."""
+        plain = {"flip": 0, "zoom": 0, "shift": 0, "turn": 0, "cover": 0}
+        relit = augment.batch(self.images, augment.Recipe(**plain, light=0.5), np.random.default_rng(2))
 
-        def spread(images):
-            return np.ptp(images.astype(float), axis=-1).mean(axis=(1, 2))
-
-        recoloured = augment.batch(self.images, augment.Recipe(**plain | {"colour": 0.5}), np.random.default_rng(2))
-        relit = augment.batch(self.images, augment.Recipe(**plain | {"light": 0.5}), np.random.default_rng(2))
-
-        assert not np.allclose(spread(recoloured), spread(self.images), rtol=0.02)
-        np.testing.assert_allclose(recoloured.mean((1, 2, 3)), self.images.mean((1, 2, 3)), rtol=0.06)
         assert np.abs(relit.mean((1, 2, 3)) - self.images.mean((1, 2, 3))).max() > 5
         for image, lit in zip(self.images, relit, strict=True):
             assert np.corrcoef(image.ravel(), lit.ravel())[0, 1] > 0.95

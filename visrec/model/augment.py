@@ -23,7 +23,6 @@ class Recipe:
     shift : largest share of the side by which the cut-out moves
     turn : largest angle in degrees
     light : largest share by which brightness and contrast change
-    colour : largest share by which the colours are strengthened or weakened, 1 = as far as grey
     cover : chance that a square of up to a third of the side is greyed out
     """
 
@@ -32,11 +31,10 @@ class Recipe:
     shift: float = 0.08
     turn: float = 8.0
     light: float = 0.2
-    colour: float = 0.4
     cover: float = 0.25
 
 
-FLIP_ONLY = Recipe(zoom=0, shift=0, turn=0, light=0, colour=0, cover=0)
+FLIP_ONLY = Recipe(zoom=0, shift=0, turn=0, light=0, cover=0)
 
 
 def batch(images: "np.ndarray", recipe: Recipe, rng: "np.random.Generator") -> "np.ndarray":
@@ -44,7 +42,7 @@ def batch(images: "np.ndarray", recipe: Recipe, rng: "np.random.Generator") -> "
     import numpy as np
 
     changed = np.empty_like(images)
-    draws = rng.random((len(images), 11))
+    draws = rng.random((len(images), 10))
     for i, image in enumerate(images):
         changed[i] = _change(image, recipe, draws[i])
         if draws[i, 7] < recipe.cover:
@@ -53,13 +51,11 @@ def batch(images: "np.ndarray", recipe: Recipe, rng: "np.random.Generator") -> "
 
 
 def _change(image: "np.ndarray", recipe: Recipe, draw: "np.ndarray") -> "np.ndarray":
-    from PIL import Image, ImageEnhance, ImageOps
+    from PIL import Image, ImageOps
 
     changed = _move(Image.fromarray(image), recipe, draw)
     if draw[0] < recipe.flip:
         changed = ImageOps.mirror(changed)
-    if recipe.colour:
-        changed = ImageEnhance.Color(changed).enhance(1 + recipe.colour * (2 * draw[10] - 1))
     if recipe.light:
         changed = changed.point(_lit(changed, recipe.light, draw[5], draw[6]))
     return changed

@@ -23,7 +23,7 @@ def fused(model: "keras.Model") -> Iterator[None]:
     Only with Keras on TensorFlow, on one device without a GPU and in float32; elsewhere nothing is changed. A model
     must be compiled anew, or for the first time, inside.
     """
-    changed = mobilenet.batch_norms(model) if _suits(model) else []
+    changed = mobilenet.batch_norms(model) if suits(model) else []
     for layer in changed:
         layer.call = types.MethodType(_call, layer)
     try:
@@ -33,7 +33,8 @@ def fused(model: "keras.Model") -> Iterator[None]:
             del layer.call
 
 
-def _suits(model: "keras.Model") -> bool:
+def suits(model: "keras.Model") -> bool:
+    """Whether a network trains with TensorFlow on a CPU alone, in float32."""
     if engine.backend() != "tensorflow" or engine.gpus() or model.compute_dtype != "float32":
         return False
     return model.distribute_strategy.num_replicas_in_sync == 1
