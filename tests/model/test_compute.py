@@ -53,7 +53,7 @@ def train(name, stop_at=None):
             reporter.stop_at = stop_at
             reporter.stage("fine_tune", "Training.")
             fine_tune.fine_tune(
-                model, data, epochs=3, batch_size=8, seed=0, recipe=fine_tune.Recipe(), run=run, reporter=reporter,
+                model, data, epochs=3, batch_size=8, seed=0, recipe=fine_tune.FROM_SCRATCH, run=run, reporter=reporter,
                 watch=Watch(pd.DataFrame({"race": ["x"] * 11}), ["race"]),
             )
     plain = mobilenet.build(32, 2, 0.35, weights=mobilenet.Weights(None, ""))
