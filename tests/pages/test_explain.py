@@ -90,6 +90,7 @@ def test_same_explanation_as_the_engine(tiny_app, tiny_run):
         ("huge.png", bytes(30_000_000), "is 30 MB, expected at most 20 MB"),
         ("cut.png", photo()[:200], "damaged"),
     ],
+    ids=["text", "empty", "huge", "cut"],  # without them pytest spells out all the bytes
 )
 def test_bad_upload_is_a_sentence(tiny_app, name, data, says):
     """What came, what was expected, how to mend it; nothing else on the page breaks."""
