@@ -98,6 +98,22 @@ def test_early_layers_learn_first_and_then_stay(data, tmp_path):
     assert min(moved[0][1], moved[1][1]) > 50
 
 
+def test_the_figures_of_an_epoch_are_means_over_its_steps():
+    """Loss by step, accuracy by weight; not those of the last batch."""
+    figures = [{"loss": 3.0, "accuracy": 0.25}, {"loss": 1.0, "accuracy": 1.0}]
+    batches = [(None, None, np.float32([1, 1])), (None, None, np.float32([3, 3]))]
+    left, seen = iter(figures), []
+
+    class Network:
+        def train_on_batch(self, *_, **__):
+            return next(left)
+
+    found = fine_tune.step_by_step(Network(), batches, lambda step, logs: seen.append((step, logs["loss"])))
+
+    assert found == {"loss": 2.0, "accuracy": pytest.approx((2 * 0.25 + 6 * 1.0) / 8)}
+    assert seen == [(0, 3.0), (1, 1.0)]
+
+
 def test_a_layer_to_freeze_before_that_is_not_there_is_an_error():
     """A misspelt name must not freeze everything in silence."""
     with pytest.raises(ValueError, match="no layer 'block_66'"):
