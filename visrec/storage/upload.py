@@ -25,14 +25,18 @@ def check_whole(objects: Mapping[str, ObjectInfo], url: str) -> None:
         )
 
 
-def check_fillable(store: Store) -> None:
-    """Raise ``InputError`` if there is anything in a store but the beginning of an upload."""
-    keys = {info.key for info in store.list()}
-    if keys and MARKER not in keys:
+def check_fillable(store: Store) -> dict[str, ObjectInfo]:
+    """What an upload that broke off has left; raises ``InputError`` if there is anything else in a store.
+
+    The empty object that stands for a folder in a web console is nothing.
+    """
+    have = {info.key: info for info in store.list() if info.key and not info.key.endswith("/")}
+    if have and MARKER not in have:
         raise InputError(
-            f"There are {len(keys):,} objects in {store.url} already. Name a prefix that is empty, such as "
+            f"There are {len(have):,} objects in {store.url} already. Name a prefix that is empty, such as "
             f"{store.url}/faces, or remove them first."
         )
+    return have
 
 
 def upload(
@@ -58,10 +62,9 @@ def upload(
     RunError
         When told to stop.
     """
-    check_fillable(store)
+    have = check_fillable(store)
     files = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}
     sizes = {key: path.stat().st_size for key, path in files.items()}
-    have = {info.key: info for info in store.list()}
     if strange := sorted(have.keys() - files.keys() - {MARKER}):
         raise InputError(
             f"There are other objects in {store.url}, such as '{strange[0]}'. Name a prefix that is empty."
