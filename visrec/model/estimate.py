@@ -22,7 +22,7 @@ STARTING = 10.0
 """Seconds until the libraries are loaded."""
 SET_UP = {"features": 3.0, "fine_tune": 9.0, "predict": 2.0}
 """Seconds a stage takes before its first image: building, tracing or converting the network."""
-FROZEN_EPOCH = 0.4
+FROZEN_EPOCH = 0.52
 """What an epoch in which the early layers stay costs, as a share of one in which all learn."""
 NEWEST = 5
 """So many runs of the past speak for a stage; older ones may be of another code or machine."""
