@@ -1,6 +1,7 @@
 """The overlay shows weights and leaves the image visible."""
 
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -76,6 +77,14 @@ def test_nothing_chosen_leaves_every_pixel():
 
     np.testing.assert_array_equal(image, shown)
     assert not np.shares_memory(image, shown)
+
+
+@pytest.mark.parametrize("style", ["outline", "heat"])
+def test_weights_that_are_rounding_paint_nothing(style):
+    """R2 is unknown where the answer never changed; the weights are then of the order of 1e-9."""
+    explained = replace(quarters(weights=(3e-9, -1e-9, 2e-9, 0.0)), r2=np.array([np.nan, np.nan]))
+
+    np.testing.assert_array_equal(GREY, render_overlay(GREY, explained, style=style))
 
 
 def test_opacity_zero_is_outlines_alone():

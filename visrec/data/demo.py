@@ -71,7 +71,7 @@ image_size = 80
 alpha = 0.35
 weights = "none"
 epochs = 0
-fine_tune_epochs = 10
+fine_tune_epochs = 16
 batch_size = 32
 """
 MUGS_TOML = """\

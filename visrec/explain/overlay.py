@@ -39,7 +39,8 @@ def render_overlay(
     image : uint8 (H, W, 3); may be larger than the superpixel map, which is then stretched over it
     explanation : what `visrec.explain.lime_image.explain_image` returned
     label : class; None = the class the explanation is about
-    top : number of superpixels to paint, heaviest first among those that ``show`` admits; 0 leaves the image alone
+    top : number of superpixels to paint, heaviest first among those that ``show`` admits; 0 leaves the image alone,
+        as does an explanation that `unmoved` finds to be nothing
     opacity : 0 (outlines only) to 1
     show : ``both``, ``supports`` or ``opposes``
     style : ``outline`` or ``heat``
@@ -56,7 +57,7 @@ def render_overlay(
     _check_options(show, style, opacity)
     weights = label_weights(explanation, label)
     segments = stretch(explanation.segments, image.shape[:2])
-    painted = chosen(weights, top, show)
+    painted = chosen(weights, 0 if unmoved(explanation, label) else top, show)
     scale = np.abs(weights).max() or 1.0
     strength = np.zeros(len(weights))
     strength[painted] = np.abs(weights[painted]) / scale if style == "heat" else 1.0
@@ -93,6 +94,11 @@ def label_weights(explanation: Explanation, label: int | None) -> np.ndarray:
     if label not in explanation.labels:
         raise InputError(f"Class number {label} is not explained, expected 0 to {len(explanation.labels) - 1}.")
     return explanation.weights[label]
+
+
+def unmoved(explanation: Explanation, label: int | None = None) -> bool:
+    """Whether the answer never changed, whatever was hidden: the weights are rounding then, and nothing is painted."""
+    return bool(np.isnan(explanation.r2[explanation.label if label is None else label]))
 
 
 def chosen(weights: np.ndarray, top: int, show: str = "both") -> np.ndarray:

@@ -124,7 +124,7 @@ def _look(count: int) -> dict:
 
 def _draw(picture, explained, label: int, name: str, drawn, look: dict):
     """The overlay and its legend; returns the place beside it, empty until a second opinion is asked for."""
-    from visrec.explain.overlay import heat_scale, render_scale
+    from visrec.explain.overlay import heat_scale, render_scale, unmoved
 
     two = bool(st.session_state.get("explain_second"))
     left, right = st.columns(2) if two else (st.container(), st.container())
@@ -132,6 +132,9 @@ def _draw(picture, explained, label: int, name: str, drawn, look: dict):
         if two:
             st.markdown("**LIME**")
         st.image(drawn, width="stretch", alt=f"Superpixels that speak for and against {name}")
+        if unmoved(explained, label):
+            st.caption("Nothing is painted: the answer stayed the same, whatever was hidden.")
+            return right
         if look["style"] == "heat":
             ends = heat_scale(explained, label)
             st.image(render_scale(256, 12, look["opacity"]), width="stretch", alt="The colours of the scale")
