@@ -139,6 +139,8 @@ class TrainConfig:
     sample_weights : ``none``, ``class``, ``group`` or ``reweighing``
     fit : how a rectangle becomes a square: ``stretch``, ``crop`` (its middle) or ``pad`` (with white); a finished model
         sees every image that way
+    mirror : fine-tuning learns from mirror images as well, and the finished model answers from an image and its mirror
+        image, in twice the time; False where sides matter, as for arrows and text
     """
 
     bucket: str
@@ -156,3 +158,4 @@ class TrainConfig:
     preset: str = "balanced"
     sample_weights: str | None = None
     fit: str | None = None
+    mirror: bool | None = None

@@ -56,6 +56,12 @@ def _register_train(commands) -> None:
     add("--preset", default="balanced", help="quick, balanced (default) or thorough")
     add("--sample-weights", help="none, class, group or reweighing")
     add("--fit", help="how a rectangle becomes a square: stretch (default), crop (its middle) or pad (with white)")
+    add(
+        "--mirror",
+        action=argparse.BooleanOptionalAction,
+        default=None,
+        help="learn from mirror images too, and answer from both sides (default); not where sides matter: arrows, text",
+    )
     add("--name", help="what to call the run")
     add("--detach", action="store_true", help="return at once, train in the background")
     add("--dry-run", action="store_true", help="say what would be done and how long it would take, and do nothing")
@@ -101,7 +107,7 @@ def _config(args):
         bucket=args.bucket, target=args.target, by=names(args.by), image_size=args.image_size, alpha=args.alpha,
         weights=args.weights, allow_random=args.allow_random_weights, epochs=args.epochs,
         fine_tune_epochs=args.fine_tune_epochs, batch_size=args.batch_size, limit=args.limit, seed=args.seed,
-        preset=args.preset, sample_weights=args.sample_weights, fit=args.fit,
+        preset=args.preset, sample_weights=args.sample_weights, fit=args.fit, mirror=args.mirror,
     )  # fmt: skip
 
 

@@ -58,9 +58,16 @@ def taps(model: "keras.Model") -> list:
     maps = [found[side] for side in sorted(found, reverse=True)][: -1 if len(found) > 1 else None]
     if nested is None or not maps:
         return maps
-    entered = nested._inbound_nodes[-1].input_tensors[0]  # where the outer model enters the nested one
+    entered = _entered(model, nested)
     inner = keras.Model(nested.inputs, maps)(entered)
     return list(inner) if isinstance(inner, list | tuple) else [inner]
+
+
+def _entered(model: "keras.Model", nested: "keras.Model"):
+    """The tensor with which the outer model enters the nested one; of two, the image that is not turned."""
+    calls = [node for nodes in model._nodes_by_depth.values() for node in nodes if node.operation is nested]
+    tensors = [node.input_tensors[0] for node in calls]
+    return next((t for t in tensors if type(t._keras_history.operation).__name__ != "Flip"), tensors[0])
 
 
 def _on_grid(tap):

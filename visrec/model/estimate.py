@@ -70,7 +70,8 @@ def reference(config: TrainConfig, counts: Mapping[str, int]) -> dict[str, float
         stages["head"] = (config.epochs or 0) * seen / (60_000 if passes else 20_000)
     if passes:
         stages["fine_tune"] = (_full_passes(config) * learnt / 118 + passes * tuned / 350) * cost * 1.15
-    stages["predict"] = images / 700 * cost if passes else 0.1
+    sides = 2 if passes and config.mirror else 1
+    stages["predict"] = sides * images / 700 * cost if passes else 0.1
     stages["export"] = 6.0
     return stages
 

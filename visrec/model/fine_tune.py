@@ -9,7 +9,7 @@ import math
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from visrec.errors import RunError
@@ -66,6 +66,12 @@ AHEAD = 3
 FROM_SCRATCH = Recipe(rate=2e-3, frozen="", changes=augment.FLIP_ONLY)
 """From random weights with few steps: a higher rate and nothing but mirroring, for there is no time to learn more
 (measured on the drawn demo, 7 epochs of batches of 32: tune accuracy 0.86, with `Recipe()` 0.70)."""
+
+
+def recipe_for(*, pretrained: bool, mirror: bool) -> Recipe:
+    """The recipe for what training begins with; without ``mirror``, left stays left."""
+    recipe = Recipe() if pretrained else FROM_SCRATCH
+    return recipe if mirror else replace(recipe, changes=replace(recipe.changes, flip=0.0))
 
 
 @dataclass(frozen=True)

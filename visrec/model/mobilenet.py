@@ -96,6 +96,7 @@ def build(
     taps: str = "deep",
     seed: int = 0,
     dropout: float = 0.2,
+    mirror: bool = False,
 ) -> "keras.Model":
     """A classifier, not yet compiled, whose head is all zero (every class equally likely).
 
@@ -103,6 +104,9 @@ def build(
     ----------
     taps : which features the head sees, one of `TAPS`: ``deep`` = the last layer, averaged over the image (what a
         thing is); ``spatial`` = the twelfth block on a grid of about 7 x 7 (where its parts are); ``both``
+    mirror : answer from the mean of two feature maps: the image's, and its mirror image's turned back. Test-time
+        augmentation (Krizhevsky et al. 2012, who averaged over reflections), made part of the model so that whoever
+        loads it gets the same answers. Each costs two passes; the weights are the same. Only with ``deep`` features
 
     Returns
     -------
@@ -113,7 +117,12 @@ def build(
 
     inputs = keras.Input((size, size, 3), dtype="float32", name="image")
     scaled = keras.layers.Rescaling(1 / 127.5, offset=-1.0, name="scale")(inputs)
-    pooled = _pool(_backbone(size, alpha, weights, taps, seed)(scaled), taps)
+    backbone = _backbone(size, alpha, weights, taps, seed)
+    found = backbone(scaled)
+    if mirror:
+        turned = keras.ops.flip(backbone(keras.ops.flip(scaled, axis=2)), axis=2)
+        found = keras.layers.Average(name="both_sides")([found, turned])
+    pooled = _pool(found, taps)
     dropped = keras.layers.Dropout(dropout, seed=seed, name=DROPPED)(pooled)
     outputs = keras.layers.Dense(
         labels, activation="softmax", kernel_initializer="zeros", name=HEAD, dtype="float32"

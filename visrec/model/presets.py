@@ -19,7 +19,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     "balanced": {"image_size": 128, "alpha": 1.0, "epochs": 100, "fine_tune_epochs": 12},
     "thorough": {"image_size": 160, "alpha": 1.0, "epochs": 150, "fine_tune_epochs": 20},
 }
-COMMON = {"weights": "imagenet", "allow_random": False, "sample_weights": "none", "fit": "stretch"}
+COMMON = {"weights": "imagenet", "allow_random": False, "sample_weights": "none", "fit": "stretch", "mirror": True}
 EPOCH_FACTOR = {"quick": 0.5, "balanced": 1.0, "thorough": 2.0}
 """What a preset makes of the epochs that a bucket's own settings name."""
 SAMPLE_WEIGHTS = ("none", "class", "group", "reweighing")
@@ -47,7 +47,7 @@ def resolve(config: TrainConfig, table: BucketTable) -> TrainConfig:
     target = given.get("target") or table.target
     chosen.setdefault("by", tuple(c for c in table.attributes if c != target)[:2])
     complete = replace(config, **{**_known(chosen), **given, "target": target})
-    complete = replace(complete, by=_names(complete.by))
+    complete = replace(complete, by=_names(complete.by), mirror=bool(complete.mirror and complete.fine_tune_epochs))
     _check(complete, table)
     return complete
 

@@ -165,8 +165,8 @@ def whole_network(work: Work, weights: Weights, run: Run, reporter: Reporter, *,
         fitted = part.fit(slice(None), part.choose(slice(None), reporter)[0], reporter)
         mobilenet.set_head(model, fitted.kernel, fitted.bias)
         decisions["penalty"] = fitted.penalty
-    recipe = tuning.Recipe() if weights.path else tuning.FROM_SCRATCH
     config = work.config
+    recipe = tuning.recipe_for(pretrained=weights.path is not None, mirror=config.mirror is not False)
     reporter.stage("fine_tune", f"Training the whole network, {config.fine_tune_epochs} epochs.")
     chosen = _compute_of(run)
     with device.placed(chosen):
@@ -177,7 +177,7 @@ def whole_network(work: Work, weights: Weights, run: Run, reporter: Reporter, *,
         )  # fmt: skip
     if trained is not model:  # what is kept is float32 on one device, whatever it was trained on
         model.set_weights(trained.get_weights())
-    return Result(model, decisions)
+    return Result(_copy(model, work, weights, mirror=True) if config.mirror else model, decisions)
 
 
 def finish(work: Work, result: Result, run: Run, reporter: Reporter) -> None:
@@ -312,10 +312,11 @@ def _head_data(work: Work, table) -> HeadData:
     return HeadData(table, labels, weights, train, tune, watch, work.config, len(work.labels))
 
 
-def _model(work: Work, weights: Weights, taps: str) -> "keras.Model":
+def _model(work: Work, weights: Weights, taps: str, *, mirror: bool = False) -> "keras.Model":
     return mobilenet.build(
-        work.config.image_size, len(work.labels), work.config.alpha, weights=weights, taps=taps, seed=work.config.seed
-    )
+        work.config.image_size, len(work.labels), work.config.alpha, weights=weights, taps=taps, seed=work.config.seed,
+        mirror=mirror,
+    )  # fmt: skip
 
 
 def _engine(work: Work, model: "keras.Model"):
@@ -340,8 +341,8 @@ def _compute_of(run: Run) -> device.Compute:
     return chosen
 
 
-def _copy(model: "keras.Model", work: Work, weights: Weights) -> "keras.Model":
-    made = _model(work, weights, "deep")
+def _copy(model: "keras.Model", work: Work, weights: Weights, *, mirror: bool = False) -> "keras.Model":
+    made = _model(work, weights, "deep", mirror=mirror)
     made.set_weights(model.get_weights())
     return made
 

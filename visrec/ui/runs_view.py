@@ -23,6 +23,8 @@ SETTING_WORDS = {
     "limit": "at most (training images)",
     "seed": "seed",
     "sample_weights": "what counts more",
+    "fit": "rectangles become squares by",
+    "mirror": "uses mirror images",
     "model": "model file",
     "scale": "pixels it takes",
     "logits": "outputs are logits",

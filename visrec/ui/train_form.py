@@ -20,6 +20,7 @@ SAMPLE_WEIGHTS = {
     "group": "rare groups count more",
     "reweighing": "group and class made independent (AIF360's reweighing)",
 }
+SIDES = {True: "both: mirror images count as well", False: "as they are: left is not right"}
 FITS = {
     "stretch": "stretched: all of it, out of shape",
     "crop": "cropped: its middle, in shape",
@@ -105,6 +106,11 @@ def _expert(config: TrainConfig, plain: TrainConfig) -> tuple[TrainConfig, str]:
             "fit": _choice(three, "How a rectangle becomes a square", list(FITS), plain.fit, "fit", FITS.get),
             "seed": _number(two, "Seed", plain.seed, 0, 2**31 - 1, "seed") or plain.seed,
         }
+        values["mirror"] = _choice(
+            one, "Both sides of an image", [True, False], plain.mirror, "mirror", SIDES.get,
+            help="Learn from mirror images as well, and answer from both sides of an image, in twice the time. Not for "
+            "things whose left and right differ: arrows, written words.",
+        )  # fmt: skip
         name = three.text_input(
             "Name of the run", key="train_name", max_chars=80, placeholder="made from bucket and time"
         )
@@ -144,7 +150,7 @@ def _number(column, label: str, default, low: int, high: int, key: str):
     )
 
 
-def _choice(column, label: str, options: list, default, key: str, words=str):
+def _choice(column, label: str, options: list, default, key: str, words=str, help: str | None = None):
     return column.selectbox(
         label,
         options,
@@ -152,6 +158,7 @@ def _choice(column, label: str, options: list, default, key: str, words=str):
         format_func=lambda value: str(words(value)),
         placeholder=str(words(default)),
         key=f"train_{key}",
+        help=help,
     )
 
 
