@@ -2,14 +2,18 @@
 
 import json
 import time
+import zipfile
 
 import pytest
 
+from tests.data.conftest import encoded, photo
 from visrec.cli import run
+from visrec.data import scan as scan_module
 from visrec.data.doctor import inspect
 from visrec.data.problems import SEVERITIES
-from visrec.errors import RunError
+from visrec.errors import NotFoundError, RunError
 from visrec.storage.folder import FolderStore
+from visrec.storage.zipped import open_zip
 
 
 @pytest.fixture(scope="module")
@@ -75,6 +79,60 @@ def test_second_look_reads_only_what_changed(tmp_path, clean_bucket):
 
     assert asked == len(first.facts) == len(store.asked)
     assert first.facts.equals(again.facts)
+
+
+def test_an_image_that_breaks_the_decoder_is_named_unreadable(clean_bucket, monkeypatch):
+    """The look goes on, and the note says what happened."""
+    broken = clean_bucket.read("train/7.jpg")
+
+    def breaking(data, read=scan_module.read_header):
+        if data == broken:
+            raise AttributeError("'NoneType' object has no attribute 'seek'")
+        return read(data)
+
+    monkeypatch.setattr(scan_module, "read_header", breaking)
+    inspection = inspect(clean_bucket)
+
+    assert ["train/7.jpg"] == next(p.examples for p in inspection.problems if p.kind == "unreadable")
+    assert "AttributeError: 'NoneType'" in inspection.facts.at["train/7.jpg", "note"]
+
+
+def test_images_of_an_encrypted_zip_are_named_not_unpacked_and_asked_for_again(tmp_path):
+    """Every image unusable is an error of its own, not a class that is rare; nothing of it is kept."""
+    path = tmp_path / "faces.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        for label in ("cat", "dog"):
+            for n in range(3):
+                archive.writestr(f"{label}/{n}.jpg", encoded(photo(n)))
+    locked = bytearray(path.read_bytes())
+    for signature, offset in ((b"PK\3\4", 6), (b"PK\1\2", 8)):  # local and central headers: the flag "encrypted"
+        at = -1
+        while (at := locked.find(signature, at + 1)) >= 0:
+            locked[at + offset] |= 1
+    path.write_bytes(locked)
+    inspection = inspect(open_zip(path), cache_dir=tmp_path / "cache")
+    looks = []
+    inspect(open_zip(path), cache_dir=tmp_path / "cache", progress=lambda done, total: looks.append(done))
+
+    assert {"not_unpacked": 6} == {p.kind: p.count for p in inspection.problems if p.severity == "error" and
+                                   p.kind not in ("too_few_images",)}  # fmt: skip
+    assert 0 == looks[0]
+
+
+def test_images_that_went_away_after_the_listing_are_named(clean_bucket, tmp_path):
+    """Listed and not there is a problem, and is not remembered: the next look asks for them again."""
+
+    class Forgetful(FolderStore):
+        def read(self, key):
+            if key == "train/7.jpg":
+                raise NotFoundError(f"There is no '{key}'.")
+            return super().read(key)
+
+    first = inspect(Forgetful(clean_bucket.root), cache_dir=tmp_path)
+    later = inspect(clean_bucket, cache_dir=tmp_path)
+
+    assert [("missing_file", ["train/7.jpg"])] == [(p.kind, p.examples) for p in first.problems]
+    assert [] == later.problems
 
 
 def test_looking_can_be_stopped(clean_bucket):

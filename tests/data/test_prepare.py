@@ -145,6 +145,23 @@ def test_bad_images_are_set_aside_and_counted(bucket, samples, cache):
     assert (prepared.samples["row"][4:] >= 0).all()
 
 
+def test_an_image_that_breaks_the_decoder_is_set_aside_and_the_rest_prepared(bucket, samples, cache, monkeypatch):
+    """Whatever a decoder raises on one image, the others are decoded."""
+    store = FolderStore(bucket)
+    strange = samples["file"][2]
+    size = len(store.read(strange))
+
+    def breaking(data, read=module.read_header):
+        if len(data) == size and data == store.read(strange):
+            raise AttributeError("'NoneType' object has no attribute 'seek'")
+        return read(data)
+
+    monkeypatch.setattr(module, "read_header", breaking)
+    prepared = prepare(store, samples, 32, cache)
+
+    assert [(strange, "unreadable")] == list(zip(prepared.bad["file"], prepared.bad["status"], strict=True))
+
+
 def test_object_the_store_failed_to_give_is_asked_for_again(bucket, samples, cache):
     """A broken image stays broken, a broken network does not."""
     lost = samples["file"][2]

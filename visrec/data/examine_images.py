@@ -17,6 +17,9 @@ DAMAGE = {
     "truncated": "These images are cut off or damaged. Upload them again.",
     "unreadable": "These images cannot be read. Save them anew as JPEG or PNG.",
     "decompression_bomb": "These images are too large to be decoded safely (over 50 megapixels). Make them smaller.",
+    "missing_file": "The store lists these images and does not have them. Upload them again, and inspect again.",
+    "not_unpacked": "These images cannot be unpacked: encrypted, packed in a way Python does not know, or too large to "
+    "be safe. Unpack the archive by other means and upload the images themselves.",
     "unread": "The store failed to give these images. Check the connection and inspect again.",
 }
 

@@ -23,13 +23,13 @@ import pandas as pd
 from visrec.data.images import FITS, BadImage, load, read_header, to_square
 from visrec.data.journal import FACTS, Journal
 from visrec.data.processors import processors
+from visrec.data.unread import UNREAD, status_of
 from visrec.errors import InputError, OutsideError, RunError, VisrecError
 from visrec.storage.base import ObjectInfo, Store
 from visrec.storage.lock import file_lock
 from visrec.storage.parallel import results
 
 VERSION = 2  # of the decoder: raise it when the same bytes give other pixels
-UNREAD = "unread"  # the store failed to give it; worth another try, unlike an image that is broken
 SPARE_BYTES = 200_000_000
 BUNCH = 16
 STALE_SECONDS = 3 * 24 * 3600
@@ -241,7 +241,7 @@ def _decoder(journal: Journal, store: Store, size: int, fit: str, failures: list
         if isinstance(data, OutsideError):
             failures.append(data)
         if isinstance(data, Exception):
-            return file, None, _facts(None, 0, 0, "missing_file" if isinstance(data, InputError) else UNREAD)
+            return file, None, _facts(None, 0, 0, status_of(data))
         sha = hashlib.sha256(data).hexdigest()
         width = height = 0
         try:
@@ -250,6 +250,8 @@ def _decoder(journal: Journal, store: Store, size: int, fit: str, failures: list
             pixels = np.asarray(to_square(load(image, size), size, fit), dtype=np.uint8)
         except BadImage as error:
             return file, None, _facts(sha, width, height, error.kind)
+        except Exception:  # a decoder that breaks on one image must not end the work on all the others
+            return file, None, _facts(sha, width, height, "unreadable")
         return file, journal.put(file, pixels), _facts(sha, width, height, "ok")
 
     return lambda items: [one(file, data) for file, data in items]

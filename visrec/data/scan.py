@@ -14,7 +14,8 @@ from PIL import Image
 
 from visrec.data.images import BadImage, read_header, to_rgb, upright
 from visrec.data.processors import processors
-from visrec.errors import InputError, RunError
+from visrec.data.unread import NOT_READ, status_of
+from visrec.errors import RunError
 from visrec.storage.base import ObjectInfo, Store
 from visrec.storage.parallel import results
 
@@ -92,6 +93,8 @@ def look(data: bytes) -> dict:
         facts["thumb"] = _thumb(image)
     except BadImage as error:
         facts |= {"status": error.kind, "note": str(error)}
+    except Exception as error:  # of a hundred thousand images, one that breaks the decoder must not end the look
+        facts |= {"status": "unreadable", "note": f"The image cannot be read ({type(error).__name__}: {error})."}
     return facts
 
 
@@ -99,7 +102,7 @@ def _look(item: tuple[str, bytes | Exception]) -> dict:
     _, data = item
     if isinstance(data, Exception):
         facts = {**look(b""), "sha256": None, "note": str(data)}
-        return {**facts, "status": "missing_file" if isinstance(data, InputError) else "unread"}
+        return {**facts, "status": status_of(data)}
     return look(data)
 
 
@@ -145,7 +148,7 @@ def _kept(cache_dir: Path | None, store: Store, objects: dict[str, ObjectInfo]) 
     except (OSError, ValueError, KeyError):
         return empty
     tags = pd.Series({key: info.etag for key, info in objects.items()}, dtype="str").reindex(kept.index)
-    return kept[(tags == kept["etag"]).to_numpy() & (kept["status"] != "unread").to_numpy()]
+    return kept[(tags == kept["etag"]).to_numpy() & ~kept["status"].isin(NOT_READ).to_numpy()]
 
 
 def _keep(cache_dir: Path, store: Store, whole: pd.DataFrame) -> None:
