@@ -293,6 +293,18 @@ def test_a_gap_beyond_the_limit_may_be_excused_as_chance(faces):
     assert states == ["failed", "passed", "failed"]
 
 
+@pytest.mark.parametrize("judge", ["value", "interval", "supported"])
+def test_a_gate_stays_shut_for_an_aif360_metric_that_rests_on_too_few_images(faces, judge):
+    """AIF360 gives a value whatever the count; as a gap of too few images, it is unknown and fails."""
+    few = audit(load_predictions(faces.head(60)), by="race", outcome="yes", min_count=50, replicates=50)
+    metric = few.aif360.set_index("metric").loc["statistical_parity_difference"]
+    limits = {"at_least": -0.0001, "at_most": 0.0001, "judge": judge}
+    rulings = check(few, read_policy([{"aif360": metric.name} | limits, {"gap": "selection_rate"} | limits]))
+
+    assert (metric["verdict"], math.isfinite(metric["value"])) == ("too few images", True)
+    assert [(r.state, r.passed) for r in rulings] == [("unknown", False)] * 2
+
+
 @pytest.mark.parametrize(
     ("document", "message"),
     [
@@ -303,6 +315,7 @@ def test_a_gap_beyond_the_limit_may_be_excused_as_chance(faces):
         ([{"gap": "tpr", "atmost": 1}], "has the key 'atmost'. Did you mean 'at_most'"),
         ([{"gap": "tpr", "at_most": "low"}], "expected a number"),
         ([{"rate": "tpr", "at_least": 0.5, "judge": "supported"}], "a rate has no verdict"),
+        ([{"aif360": "disparate_impact", "at_least": 0.8, "by": "age"}], "by 'age'; AIF360's metrics compare the"),
     ],
 )
 def test_policies_that_make_no_sense_are_explained(document, message):

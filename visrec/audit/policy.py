@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from visrec.audit.gaps import SUPPORTED
+from visrec.audit.gaps import SUPPORTED, TOO_FEW
 from visrec.audit.metric_text import AIF360_TEXT, rate_name
 from visrec.audit.rates import RATES
 from visrec.errors import InputError, nearest
@@ -35,7 +35,7 @@ class Rule:
     judge : ``value`` (the figure itself must keep the limits), ``interval`` (its whole 95 % interval must), or
         ``supported`` (only a gap or metric whose verdict is *supported* can break them)
     unknown : ``fail`` or ``pass``, what an unknown figure does
-    by : attribute of the crossing whose table is meant; empty = the crossing
+    by : attribute of the crossing whose table is meant; empty = the crossing, as always for ``aif360``
     """
 
     figure: str
@@ -127,6 +127,11 @@ def _rule(entry: Any, number: int) -> Rule:
     known = list(AIF360_TEXT) if figure == "aif360" else list(RATES)
     if name not in known:
         raise InputError(f"Rule {number} of the policy asks for '{name}', which is no {figure}. {nearest(name, known)}")
+    if figure == "aif360" and "by" in entry:
+        raise InputError(
+            f"Rule {number} of the policy holds the AIF360 metric '{name}' by '{entry['by']}'; AIF360's metrics "
+            "compare the privileged group of the whole crossing. Leave out `by`, or audit by that attribute alone."
+        )
     limits = {key: _limit(entry, key, number) for key in ("at_least", "at_most")}
     if all(math.isnan(v) for v in limits.values()):
         raise InputError(f"Rule {number} of the policy has no limit; expected at_least, at_most or both.")
@@ -191,7 +196,8 @@ def _require_by(audit: "Audit", rule: Rule) -> None:
 
 def _judged(rule: Rule, value: float, low: float, high: float, verdict: str | None, cell: str = "") -> Ruling:
     where = f" ({cell})" if cell else ""
-    if math.isnan(value):
+    # a metric keeps its value where too few images rest on it, and a value that rests on nothing settles nothing
+    if math.isnan(value) or verdict == TOO_FEW:
         sentence = f"{rule.text()}: unknown{where}, because too few images rest on it."
         return Ruling(rule, "unknown", rule.unknown == "pass", sentence, cell=cell)
     ends = (low, high) if rule.judge == "interval" and not math.isnan(low) else (value, value)
