@@ -4,8 +4,10 @@ import json
 
 import pytest
 
-from visrec.audit.splits import default_split
+from visrec.audit.predictions import load_predictions
+from visrec.audit.splits import choose_split, default_split, meaning
 from visrec.cli import run
+from visrec.data.table import SPLITS
 from visrec.errors import InputError
 
 
@@ -111,8 +113,39 @@ def test_rows_on_which_nothing_was_chosen_come_first(faces):
     assert default_split(faces) is None
     assert default_split(faces.assign(split="val")) == "val"
     assert default_split(faces.assign(split=["val", "test"] * 1500)) == "test"
-    with pytest.raises(InputError, match="all of which training has seen"):
+    with pytest.raises(InputError, match="training has seen train"):
         default_split(faces.assign(split="train"))
+
+
+@pytest.mark.parametrize(
+    ("names", "chosen"),
+    [(("train", "validation"), "validation"), (("Train", "Val"), "Val"), (("training", "test "), "test")],
+)
+def test_a_split_to_audit_is_known_however_it_is_spelled(faces, names, chosen):
+    """Rows of training are never audited unasked because the others have a longer name."""
+    table = faces.assign(split=[*names, names[1]] * 1000)
+
+    assert default_split(table) == chosen
+    assert load_predictions(table, split=default_split(table)).other_splits == 1000
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (("Training", "holdout"), "training has seen Training"),
+        (("train", "val", "Valid"), "val in several ways .Valid, val"),
+        (("tune", "fold1"), "training has seen tune"),
+    ],
+)
+def test_rows_that_training_has_seen_are_never_audited_unasked(names, message):
+    """A split nobody knows beside one of training is no reason to audit both."""
+    with pytest.raises(InputError, match=message):
+        choose_split(names)
+
+
+def test_splits_are_spelled_as_in_the_labels_of_buckets():
+    """One table of spellings in two places, because the audit knows nothing of buckets."""
+    assert {word: meaning(word) for word in SPLITS} == SPLITS
 
 
 @pytest.fixture

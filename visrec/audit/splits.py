@@ -15,31 +15,55 @@ if TYPE_CHECKING:
 COLUMN = "split"
 AUDITED = ("test", "val")
 SEEN_IN_TRAINING = {"train", "tune"}
+SPELLINGS = {
+    "training": "train",
+    "valid": "val", "validation": "val", "dev": "val",
+    "testing": "test",
+}  # fmt: skip
+"""Other words for the splits; the same as a bucket's labels may use."""
 
 
 def choose_split(names: Iterable[str]) -> str | None:
-    """The split to audit unless one was named; None for rows without splits.
+    """The split to audit unless one was named, as it is spelled there; None for rows without splits.
 
     Raises
     ------
     InputError
-        If training has seen all of them.
+        If training has seen one and none is test or val, or the one to audit is spelled in several ways.
 
     Examples
     --------
     >>> choose_split(["train", "val"]), choose_split([]), choose_split(["fold1", "fold2"])
     ('val', None, None)
+    >>> choose_split(["Training", "Valid"])
+    'Valid'
     """
-    there = {name for name in names if name}
+    there = sorted({name for name in names if isinstance(name, str) and name.strip()})
     for split in AUDITED:
-        if split in there:
-            return split
-    if there and there <= SEEN_IN_TRAINING:
+        found = [name for name in there if meaning(name) == split]
+        if len(found) > 1:
+            raise InputError(
+                f"These predictions spell the split {split} in several ways ({', '.join(found)}); expected one. "
+                "Spell it alike, or ask for one by name with --split."
+            )
+        if found:
+            return found[0]
+    if seen := [name for name in there if meaning(name) in SEEN_IN_TRAINING]:
         raise InputError(
-            f"These predictions have the splits {', '.join(sorted(there))}, all of which training has seen; "
+            f"These predictions have the splits {', '.join(there)}, and training has seen {', '.join(seen)}; "
             "expected test or val. Ask for one by name with --split to audit it all the same."
         )
     return None
+
+
+def meaning(name: str) -> str:
+    """What a split is called here: ``train``, ``tune``, ``val``, ``test``, or its name in small letters.
+
+    >>> meaning(" Validation"), meaning("fold1")
+    ('val', 'fold1')
+    """
+    word = name.strip().lower()
+    return SPELLINGS.get(word, word)
 
 
 def default_split(source: "Path | str | pd.DataFrame") -> str | None:
@@ -51,5 +75,5 @@ def default_split(source: "Path | str | pd.DataFrame") -> str | None:
         return None
     names: set[str] = set()
     for batch in table.batches([COLUMN]):
-        names |= {str(value) for value in batch.column(COLUMN).unique().to_pylist() if value is not None}
+        names |= {str(value).strip() for value in batch.column(COLUMN).unique().to_pylist() if value is not None}
     return choose_split(names)
