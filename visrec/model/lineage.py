@@ -3,11 +3,13 @@
 import hashlib
 import platform
 import subprocess
+from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from visrec import __version__
+from visrec.errors import InputError
 from visrec.model.engine import backend
 from visrec.runs import process
 
@@ -39,6 +41,40 @@ def fingerprint(data: str, samples: "pd.DataFrame") -> str:
     columns = samples[["file", "label", "split"]].sort_values("file")
     text = columns.to_csv(index=False).encode("utf-8", "surrogatepass")
     return hashlib.sha256(data.encode() + b"\n" + text).hexdigest()[:24]
+
+
+def splits(samples: "pd.DataFrame") -> str:
+    """A name for what is learnt and what is judged, known before any pixel is read: file, label and split of each row.
+
+    >>> import pandas as pd
+    >>> one, other = (pd.DataFrame({"file": ["a"], "label": ["x"], "split": [s]}) for s in ("train", "val"))
+    >>> splits(one) == splits(one), splits(one) == splits(other)
+    (True, False)
+    """
+    return fingerprint("", samples)
+
+
+def require_same(record: Mapping[str, Any], **found: str) -> None:
+    """Refuse to go on with a run on other data than it began with.
+
+    An image that was trained on may be among those that are judged now, and the figure would flatter the model.
+
+    Parameters
+    ----------
+    record : of the run; one whose data were never read has nothing to compare
+    found : ``data_fingerprint`` or ``splits`` of now
+
+    Raises
+    ------
+    InputError
+        When they are others.
+    """
+    kept = record.get("lineage") or {}
+    if any(kept.get(name) not in (None, value) for name, value in found.items()):
+        raise InputError(
+            "The bucket changed since this run began (other images, labels or splits), so that images it has learnt "
+            "from may now be among those it is judged by. Start a new run with the same settings."
+        )
 
 
 def code() -> str:

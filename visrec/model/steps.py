@@ -88,6 +88,7 @@ def prepare(planned: "Plan", settings: Settings, run: Run, reporter: Reporter) -
         reporter.log(f"As decided for this bucket: {note}.")
     labels = planned.labels
     _check_enough(samples, labels)
+    lineage.require_same(run.record, data_fingerprint=lineage.fingerprint(prepared.fingerprint, samples))
     size = len(prepared.images)
     codes, weights = np.zeros(size, np.int64), np.ones(size, np.float32)
     rows = samples["row"].to_numpy(np.int64)
@@ -106,7 +107,7 @@ def prepare(planned: "Plan", settings: Settings, run: Run, reporter: Reporter) -
         lineage=run.record.get("lineage", {}) | lineage.describe(
             data=prepared.fingerprint, samples=samples, seed=config.seed, device=kind, engine=chosen_engine,
             cores=device.cores(),
-        ),
+        ) | {"splits": lineage.splits(planned.samples)},
     )  # fmt: skip
     return Work(
         config, labels, planned.attributes, samples, data, prepared.fingerprint, settings.cache, chosen_engine
@@ -256,7 +257,8 @@ def _features(work: Work, weights: Weights, taps: str, positions, reporter: Repo
     made = _engine(work, model)
     key = features.fingerprint(model, work.fingerprint, rows, work.engine)
     table = features.compute(
-        made, work.data.images, rows, work.cache / "features" / f"{key}.npy", progress=reporter.advance
+        made, work.data.images, rows, work.cache / "features" / f"{key}.npy",
+        progress=reporter.advance, stop=reporter.stop,
     )  # fmt: skip
     return table, model
 

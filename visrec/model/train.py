@@ -64,8 +64,12 @@ class Plan:
         return [c for c in columns if c != self.config.target]
 
 
-def plan(config: TrainConfig, settings: Settings) -> Plan:
+def plan(config: TrainConfig, settings: Settings, decisions: "Mapping[str, str] | None" = None) -> Plan:
     """Read the labels and settle every setting; quick, and changes nothing.
+
+    Parameters
+    ----------
+    decisions : those that a resumed run began with; None = those taken for the bucket by now
 
     Raises
     ------
@@ -80,7 +84,8 @@ def plan(config: TrainConfig, settings: Settings) -> Plan:
     from visrec.storage.buckets import open_bucket
 
     store = open_bucket(config.bucket, settings)
-    decisions = load_decisions(settings.cache, store.url)
+    if decisions is None:
+        decisions = load_decisions(settings.cache, store.url)
     table = read_bucket(store, decisions=decisions)
     complete = presets.resolve(config, table)
     if complete.weights not in ("imagenet", "none"):
@@ -130,7 +135,7 @@ def train(
             if on_start:
                 on_start(reporter)
             reporter.wait_for_turn(lambda: ticket.position(settings.slots), slots=settings.slots)
-            _train(planned or plan(config, settings), settings, run, reporter)
+            _train(planned or plan(config, settings, run.record.get("data_decisions")), settings, run, reporter)
     except (Cancelled, KeyboardInterrupt):
         raise
     except VisrecError as error:
@@ -143,9 +148,10 @@ def train(
 
 
 def _train(planned: Plan, settings: Settings, run: Run, reporter: Reporter) -> None:
-    from visrec.model import steps
+    from visrec.model import lineage, steps
 
     config = planned.config
+    lineage.require_same(run.record, splits=lineage.splits(planned.samples))
     expected = estimate.for_settings(config, _counts(planned), settings, may_probe=False).stages
     run.update(
         bucket=config.bucket, bucket_url=planned.store.url, target=config.target, by=list(config.by),
