@@ -1,12 +1,15 @@
 """Tests for visrec.data.images: every kind of image becomes upright RGB, everything else a sentence."""
 
+import contextlib
 import io
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, features
 
-from visrec.data.images import decode, is_image_name
+from visrec.data.images import BadImage, decode, frames, is_image_name, read_header
+from visrec.data.scan import look
 from visrec.errors import InputError
 
 RED, BLUE = (255, 0, 0), (0, 0, 255)
@@ -129,6 +132,87 @@ def test_bomb_is_refused_before_it_is_unpacked():
     for side in (14_200, 8_000):
         with pytest.raises(InputError, match=r"decode safely|megapixels are decoded"):
             decode(encoded(Image.new("1", (side, side))))
+
+
+def pages() -> bytes:
+    """A TIFF of two pages."""
+    return encoded(half(), "TIFF", save_all=True, append_images=[half()])
+
+
+SOUND = {
+    "JPEG": encoded(half(), "JPEG"),
+    "PNG": encoded(half()),
+    "BMP": encoded(half(), "BMP"),
+    "GIF": encoded(half(), "GIF", save_all=True, append_images=[half(20, 10).transpose(1)]),
+    "WEBP": encoded(half(), "WEBP"),
+    "TIFF": pages(),
+    "AVIF": encoded(half(), "AVIF") if features.check("avif") else b"",
+    "EXIF": encoded(half(), "JPEG", exif=b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0"),
+}
+
+
+def spoilt(data: bytes, count: int = 150) -> Iterator[bytes]:
+    """Seeded damage: the file cut at some length, or a few of its bytes changed."""
+    rng = np.random.default_rng(len(data))
+    for cut in np.unique(np.linspace(0, len(data), count).astype(int)):
+        yield data[:cut]
+    for _ in range(count):
+        changed = np.frombuffer(data, np.uint8).copy()
+        where = rng.integers(0, len(data), rng.integers(1, 9))
+        changed[where] = rng.integers(0, 256, len(where))
+        yield changed.tobytes()
+
+
+@pytest.mark.parametrize("form", [form for form, data in SOUND.items() if data])
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_no_damage_to_a_file_of_any_format_is_more_than_a_sentence(form):
+    """One bad image of a bucket must never end a training or an inspection: nothing but InputError comes out."""
+    for data in spoilt(SOUND[form]):
+        with contextlib.suppress(InputError):
+            decode(data, 8)
+        with contextlib.suppress(InputError):
+            assert frames(read_header(data)) >= 1
+        assert look(data)["status"]
+
+
+def test_a_damaged_avif_is_called_damaged():
+    """Its plugin raises RuntimeError where others raise OSError."""
+    data = SOUND["AVIF"]
+    if not data:
+        pytest.skip("this Pillow writes no AVIF")
+
+    pixels = data.index(b"mdat") + 4
+
+    with pytest.raises(BadImage, match="damaged or cut off"):
+        decode(data[:pixels] + bytes(len(data) - pixels))
+
+
+def test_a_damaged_exif_block_counts_as_none():
+    """The pixels are sound, so the image is used as it lies."""
+    exif = b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12"  # ends within its first entry
+
+    assert (10, 20, 3) == decode(encoded(half(), "JPEG", exif=exif)).shape
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_pages_are_counted_and_a_cut_list_of_them_is_one():
+    """Pillow walks through the file to count; where that fails the first page still stands for it."""
+    data = pages()
+
+    assert 2 == frames(read_header(data))
+    counts = set()
+    for cut in range(len(data) - 1):
+        with contextlib.suppress(InputError):
+            counts.add(frames(read_header(data[:cut])))
+    assert counts <= {1, 2}
+
+
+@pytest.mark.parametrize("brightest", [1.0, 0.4])
+def test_a_float_image_of_0_to_1_is_not_black(brightest):
+    """As scientific software writes greys; its brightest pixel is white, NaN is black."""
+    values = np.array([[0, brightest / 2, brightest, np.nan]], np.float32)
+
+    assert [0, 128, 255, 0] == decode(encoded(Image.fromarray(values), "TIFF"))[0, :, 0].tolist()
 
 
 def test_unknown_fit_is_refused():

@@ -4,8 +4,11 @@ Pixels are uint8 RGB. EXIF orientation is applied, transparency is laid on white
 of an animation the first frame counts.
 """
 
+import contextlib
 import io
+import struct
 import warnings
+import zlib
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -18,6 +21,11 @@ FITS = ("stretch", "crop", "pad")
 MAGIC = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"RIFF", b"II*\0", b"MM\0*")
 WHITE = (255, 255, 255)
 ORIENTATION = 0x0112  # EXIF tag
+DAMAGE = (
+    OSError, SyntaxError, ValueError, EOFError, TypeError, LookupError, ArithmeticError, AttributeError, RuntimeError,
+    struct.error, zlib.error,
+)  # fmt: skip
+"""What Pillow and its plugins raise on a damaged file: each format has its own habits (AVIF: RuntimeError)."""
 
 
 class BadImage(InputError):
@@ -71,7 +79,9 @@ def load(image: Image.Image, size: int | None = None) -> Image.Image:
     try:
         image.load()
         return to_rgb(upright(image))
-    except (OSError, SyntaxError, ValueError, EOFError) as error:
+    except Image.DecompressionBombError as error:  # a frame may be larger than its header says
+        raise _bomb(error) from error
+    except DAMAGE as error:
         raise BadImage("truncated", f"The image is damaged or cut off ({_reason(error)}).") from error
 
 
@@ -84,12 +94,12 @@ def read_header(data: bytes) -> Image.Image:
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             image = Image.open(io.BytesIO(data))
     except Image.DecompressionBombError as error:
-        raise BadImage("decompression_bomb", f"The image is too large to decode safely ({_reason(error)}).") from error
+        raise _bomb(error) from error
     except UnidentifiedImageError as error:
         if data.startswith(MAGIC):
             raise BadImage("unreadable", "The image's header is damaged or cut off.") from error
         raise BadImage("non_image", _not_an_image(data)) from error
-    except (OSError, SyntaxError, ValueError, EOFError, TypeError) as error:
+    except DAMAGE as error:
         kind = "truncated" if "trunc" in str(error).lower() else "unreadable"
         raise BadImage(kind, f"The image cannot be read, it is damaged or cut off ({_reason(error)}).") from error
     width, height = image.size
@@ -107,8 +117,21 @@ def upright(image: Image.Image) -> Image.Image:
         if image.getexif().get(ORIENTATION, 1) == 1:  # Pillow would copy every pixel
             return image
         return ImageOps.exif_transpose(image)
-    except (OSError, SyntaxError, ValueError, TypeError, KeyError, IndexError, ZeroDivisionError):
+    except DAMAGE:
         return image
+
+
+def frames(image: Image.Image) -> int:
+    """How many pictures a file holds; 1 where its list of them is cut off or damaged.
+
+    A JPEG of several pictures (MPO) is a photo with its preview, not an animation, and counts as one.
+    """
+    try:
+        return getattr(image, "n_frames", 1) if image.format in ("GIF", "WEBP", "PNG", "TIFF") else 1
+    except DAMAGE:
+        with contextlib.suppress(*DAMAGE):
+            image.seek(0)  # counting may have stopped between two pictures; the first one is what is decoded
+        return 1
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
@@ -150,9 +173,19 @@ def _padded(image: Image.Image, size: int) -> Image.Image:
 
 
 def _grey16(image: Image.Image) -> Image.Image:
+    """Greys of more than 8 bits as 8. No such file says which value is white; its brightest pixel tells."""
     values = np.asarray(image, dtype=np.float64)
-    top = 255.0 if values.max(initial=0) <= 255 else 65535.0
+    brightest = float(values.max(initial=0, where=np.isfinite(values)))
+    if image.mode == "F" and 0 < brightest <= 1:  # floats of 0..1, as scientific software writes them
+        top = brightest
+    else:
+        top = 255.0 if brightest <= 255 else 65535.0
+    values = np.nan_to_num(values, nan=0.0, posinf=top, neginf=0.0)
     return Image.fromarray(np.clip(values * (255.0 / top), 0, 255).round().astype(np.uint8))
+
+
+def _bomb(error: Exception) -> BadImage:
+    return BadImage("decompression_bomb", f"The image is too large to decode safely ({_reason(error)}).")
 
 
 def _not_an_image(data: bytes) -> str:

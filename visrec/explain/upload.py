@@ -6,7 +6,7 @@ here writes, logs or keeps them.
 
 import numpy as np
 
-from visrec.data.images import MAX_PIXELS, BadImage, read_header, to_rgb, to_square, upright
+from visrec.data.images import MAX_PIXELS, BadImage, load, read_header, to_square
 from visrec.errors import InputError
 
 MAX_BYTES = 20_000_000
@@ -48,14 +48,11 @@ def read_upload(data: bytes, name: str, size: int | None = None, fit: str = "str
 WebP, BMP, TIFF, GIF or HEIC.
     """
     image = _checked_header(data, name)
-    if size is not None and image.format == "JPEG":
-        image.draft("RGB", (2 * size, 2 * size))  # as the training data is read: same pixels in, same answer out
     try:
-        image.load()
-        pixels = to_square(to_rgb(upright(image)), size, fit)
-    except (OSError, SyntaxError, ValueError, EOFError) as error:
-        raise InputError(f"'{name}' is damaged or cut off: its pixels end early. Save or send it again.") from error
-    return np.asarray(pixels, dtype=np.uint8)
+        pixels = load(image, size)  # as the training data is read: same pixels in, same answer out
+    except BadImage as error:
+        raise InputError(_told(error, name, data)) from error
+    return np.asarray(to_square(pixels, size, fit), dtype=np.uint8)
 
 
 def _checked_header(data: bytes, name: str):
@@ -119,6 +116,8 @@ def _told(error: BadImage, name: str, data: bytes) -> str:
         )
     if error.kind == "non_image":
         return f"'{name}' is not an image that can be read ({len(data):,} bytes). Expected {KINDS}."
+    if error.kind == "truncated":
+        return f"'{name}' is damaged or cut off: its pixels end early. Save or send it again."
     return f"'{name}' is damaged and cannot be read. Save or send it again."
 
 
