@@ -46,6 +46,7 @@ class Server(ThreadingHTTPServer):
     def __init__(self, data):
         super().__init__(("127.0.0.1", 0), Handler)
         self.data, self.ranges, self.etag = data, True, '"v1"'
+        self.total = True  # whether a range is sent with the length of the whole
         self.cut_after = self.stall_after = None  # bytes of each answer
         self.faults = 10**9  # how many answers are bad
         self.status, self.asked, self.slow = None, [], 0.0
@@ -72,7 +73,9 @@ class Handler(BaseHTTPRequestHandler):
         wanted = self.headers.get("Range")
         if wanted and server.ranges and self.headers.get("If-Range") == server.etag:
             start = int(wanted.removeprefix("bytes=").rstrip("-"))
-            more = {"Content-Range": f"bytes {start}-{len(server.data) - 1}/{len(server.data)}"}
+            more = {
+                "Content-Range": f"bytes {start}-{len(server.data) - 1}/{len(server.data) if server.total else '*'}"
+            }
         body = server.data[start:]
         self.head(206 if more else 200, len(body), more | ({"ETag": server.etag} if server.etag else {}))
         limit = server.cut_after or server.stall_after
@@ -162,6 +165,45 @@ def test_cut_or_stalled_download_goes_on_where_it_stopped(server, tmp_path, faul
     assert len(server.asked) > QUICK["tries"]
     starts = [int(wanted[6:-1]) for _, wanted, _ in server.asked if wanted]
     assert starts == sorted(set(starts))
+
+
+def test_a_piece_cut_short_is_never_taken_for_the_end_of_the_file(server, tmp_path):
+    """A server may send the rest without saying how long the whole is; then the length of the rest counts."""
+    server.total, server.cut_after = False, 30_000
+
+    assert server.data == download(server.url, tmp_path / "f", **QUICK).read_bytes()
+
+
+@pytest.mark.parametrize(
+    "link",
+    ["https://host/a b.zip?sig=SECRET", "https://me:SECRET@[x/a.zip", "https://host:x/?sig=SECRET", "https://h/ü"],
+)
+def test_a_link_that_cannot_be_asked_for_is_refused_at_once_without_its_secrets(tmp_path, link):
+    """No try can succeed, so none is made; the signature stays out of the message."""
+    slept = []
+    with pytest.raises(InputError, match=r"expected (https|%20)") as caught:
+        download(link, tmp_path / "f", sleep=slept.append)
+
+    assert "SECRET" not in str(caught.value)
+    assert [] == slept
+
+
+def test_entries_left_out_are_told(server, settings, capsys, monkeypatch):
+    """A bucket that holds less than its archive is never taken for the whole archive."""
+    buffer = io.BytesIO(zipped())
+    with zipfile.ZipFile(buffer, "a") as archive:
+        link = zipfile.ZipInfo("train/2.jpg")
+        link.external_attr = 0o120777 << 16
+        archive.writestr(link, "1.jpg")
+    server.data = buffer.getvalue()
+    monkeypatch.setenv("VISREC_BUCKETS", str(settings.buckets[0]))
+    monkeypatch.setenv("VISREC_CACHE", str(settings.cache))
+
+    assert 0 == run(["fetch", server.url, "new", "--json"])
+    said = capsys.readouterr()
+    assert ["1 entries of the archive (links, devices or encrypted files) were left out."] == (
+        json.loads(said.out)["notes"]
+    )
 
 
 def test_server_without_ranges_is_begun_anew_and_given_up(server, tmp_path):
@@ -306,6 +348,9 @@ def test_upload_that_broke_off_says_so_to_readers_and_is_finished_by_the_next(se
         fetch([server.url], url, settings)
     with pytest.raises(InputError, match="not whole"):
         read_bucket(open_store(url, settings))
+
+    with pytest.raises(InputError, match="/faces is not whole"):  # nor as a part of the bucket around it
+        read_bucket(open_store(url.removesuffix("/faces"), settings))
 
     monkeypatch.setattr(S3Store, "write", lambda store, key, data: (sent.append(key), write(store, key, data)))
     before = [key for key in objects(url, settings) if key != MARKER]

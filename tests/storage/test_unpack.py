@@ -91,6 +91,35 @@ def test_symbolic_link_in_a_zip_is_left_out(tmp_path, goal):
     assert FILES == content(goal)
 
 
+def test_a_packing_that_python_does_not_know_refuses_the_archive(tmp_path, goal):
+    """Deflate64, which Windows uses above 2 GB: the other files alone would pass for the whole bucket."""
+    path = make_zip(tmp_path / "x", FILES)
+    packed = bytearray(path.read_bytes())
+    for signature, offset in ((b"PK\3\4", 8), (b"PK\1\2", 10)):  # local and central headers: the method
+        at = packed.rfind(signature) + offset
+        packed[at : at + 2] = (9).to_bytes(2, "little")
+    path.write_bytes(packed)
+
+    with pytest.raises(InputError, match=r"'train/1\.jpg' in a way that cannot be unpacked"):
+        unpack(path, goal)
+
+
+def test_file_with_holes_refuses_the_archive(tmp_path, goal):
+    """Holes come out of nothing, so no count of bytes would stop them: 1.5 kB here hold 30 MB."""
+    info = tarfile.TarInfo("a.jpg")
+    info.type = tarfile.GNUTYPE_SPARSE
+    header = bytearray(info.tobuf(tarfile.GNU_FORMAT)[:512])
+    header[386 : 386 + 24] = b"%011o\0%011o\0" % (30_000_000, 0)  # one piece of no bytes, behind a hole
+    header[483 : 483 + 12] = b"%011o\0" % 30_000_000
+    header[148:156] = b" " * 8
+    header[148:156] = b"%06o\0 " % sum(header)
+    (tmp_path / "x").write_bytes(bytes(header) + bytes(1024))
+
+    with pytest.raises(InputError, match=r"file with holes \(30,000,000 bytes"):
+        unpack(tmp_path / "x", goal)
+    assert {} == content(goal)
+
+
 @pytest.mark.parametrize("make", [make_zip, make_tar])
 def test_bomb_is_given_up(tmp_path, goal, make):
     """A thousandfold is no image; what is written before that is bounded."""

@@ -90,7 +90,7 @@ def fetch_bucket(args, settings) -> dict:
     from visrec.storage.fetch import fetch
 
     recipe = recipe_for(args.url, args.recipe)
-    counts = []
+    counts, notes = [], []
     with Bar("Fetching") as bar:
 
         def progress(what: str, done: int, total: int) -> None:
@@ -106,13 +106,16 @@ def fetch_bucket(args, settings) -> dict:
             check=lambda folder: counts.append(check_bucket(folder, recipe)),
             sha256=args.sha256,
             progress=progress,
+            note=notes.append,
         )
     name = made if isinstance(made, str) else made.name
-    return {"bucket": {"name": name, "url": str(made)}, "images": counts[-1]}
+    return {"bucket": {"name": name, "url": str(made)}, "images": counts[-1], "notes": notes}
 
 
 def _show_fetched(result: dict) -> None:
     print(f"{result['bucket']['name']}  {result['images']:,} images  {result['bucket']['url']}")
+    for note in result["notes"]:
+        print(note)
     print(f"Next: visrec inspect {result['bucket']['name']}")
 
 

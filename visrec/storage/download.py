@@ -122,19 +122,29 @@ def download(
 
 def check_link(url: str) -> None:
     """Refuse what is no web address."""
-    parts = urllib.parse.urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    try:
+        parts = urllib.parse.urlsplit(url)
+        usable = parts.scheme in ("http", "https") and parts.hostname and (parts.port or True)
+    except ValueError:  # "http://[x", or a port that is no number
+        usable = False
+    if not usable:
         raise InputError(f"'{shown(url)}' is not a link to a file; expected https://... or http://...")
+    if not url.isascii() or any(c.isspace() or not c.isprintable() for c in url):
+        raise InputError(
+            f"The link {shown(url)} has a blank or a letter outside ASCII in it; expected %20 in the place of a blank, "
+            "as a browser copies an address."
+        )
 
 
 def shown(url: str) -> str:
     """The link as it may be shown: without a password and without its query, which often holds a signature.
 
-    >>> shown("https://me:secret@host/a.zip?sig=abc")
-    'https://host/a.zip'
+    >>> shown("https://me:secret@host/a.zip?sig=abc"), shown("http://me:secret@[x/a.zip?sig=abc")
+    ('https://host/a.zip', 'http://[x/a.zip')
     """
-    parts = urllib.parse.urlsplit(url)
-    return urllib.parse.urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+    scheme, mark, rest = url.partition("#")[0].partition("?")[0].partition("://")
+    host, slash, path = rest.partition("/")
+    return f"{scheme}{mark}{host.rpartition('@')[2]}{slash}{path}"
 
 
 class _Redirects(urllib.request.HTTPRedirectHandler):
@@ -177,6 +187,8 @@ def _opened(url: str, part: Part, timeout: float):
             raise _refusal(url, error, part) from error
     except (InputError, RunError):
         raise
+    except http.client.InvalidURL:  # its text holds the whole link, and with it a signature
+        raise InputError(f"The link {shown(url)} leads to an address that cannot be asked for. Check it.") from None
     except (OSError, http.client.HTTPException) as error:
         raise Transient(error) from error
 
@@ -205,6 +217,8 @@ def _begin(answer, part: Part) -> int:
     if answer.status == 206:
         said = answer.headers.get("Content-Range", "")
         start, total = _range(said)
+        if length and not total:  # "5-9/*": the whole length is not told, but where this piece ends is
+            total = start + length
     if answer.status != 206 or start != part.size:
         part.begin(_tag(answer.headers))
         if start:

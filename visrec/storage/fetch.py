@@ -35,6 +35,7 @@ def fetch(
     check: Callable[[Path], object] | None = None,
     sha256: str | None = None,
     progress: Callable[[str, int, int], None] | None = None,
+    note: Callable[[str], None] | None = None,
     stop: Stop | None = None,
     limits: Limits | None = None,
     **patience,
@@ -50,6 +51,7 @@ def fetch(
     check : called with the folder when it is built; what it raises, the bucket never appears
     sha256 : checksum of the file, if there is one link
     progress : called with (what is going on, done, in all)
+    note : called with a sentence when the bucket holds less than the archive did
     stop : True ends the work
     limits : of unpacking
     patience : options of `visrec.storage.download.download`
@@ -88,7 +90,9 @@ def fetch(
                 if build:
                     build(files, building)
                 else:
-                    _unpacked(files[0], building, limits, told("Unpacking"), stop)
+                    left_out = _unpacked(files[0], building, limits, told("Unpacking"), stop)
+                    if left_out and note:
+                        note(f"{left_out:,} entries of the archive (links, devices or encrypted files) were left out.")
                 if check:
                     check(building)
             except InputError:
@@ -147,11 +151,14 @@ def _told(progress: Callable[[str, int, int], None] | None):
     return stage
 
 
-def _unpacked(archive: Path, folder: Path, limits, progress, stop) -> None:
-    unpack(archive, folder, limits=limits, progress=progress, stop=stop)
+def _unpacked(archive: Path, folder: Path, limits, progress, stop) -> int:
+    """Fill the folder; how many entries were left out."""
+    meter = unpack(archive, folder, limits=limits, progress=progress, stop=stop)
     _step_in(folder)
     if not any(folder.iterdir()):
-        raise InputError("The archive holds no file.")
+        also = f" but {meter.left_out:,} that cannot be unpacked (links, devices or encrypted)" * bool(meter.left_out)
+        raise InputError(f"The archive holds no file{also}. Expected an archive with images and their labels.")
+    return meter.left_out
 
 
 def _step_in(folder: Path) -> None:

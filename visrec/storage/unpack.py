@@ -1,7 +1,8 @@
 """Unpacking a zip or tar that a stranger made: only plain files, only below the goal, and no more than bargained for.
 
-One name that would lead out refuses the whole archive; links and devices are left out and counted. Sizes are counted as
-the bytes come, not believed from the headers, so an archive that swells a hundredfold is given up early.
+One name that would lead out, a file with holes or one packed in an unknown way refuses the whole archive; links,
+devices and encrypted files are left out and counted. Sizes are counted as the bytes come, not believed from the
+headers, so an archive that swells a hundredfold is given up early.
 """
 
 import bz2
@@ -153,11 +154,18 @@ def _zip_entries(archive: Path, meter: Meter) -> Entries:
                 meter.left_out += 1
                 continue
             read += info.compress_size
-            try:
-                with whole.open(info) as source:
-                    yield info.filename, source, lambda read=read: read
-            except NotImplementedError:
-                meter.left_out += 1
+            with _opened(whole, info) as source:
+                yield info.filename, source, lambda read=read: read
+
+
+def _opened(whole: zipfile.ZipFile, info: zipfile.ZipInfo) -> BinaryIO:
+    try:
+        return whole.open(info)
+    except NotImplementedError as error:  # such as Deflate64, which Windows uses above 2 GB
+        raise InputError(
+            f"The archive packs '{info.filename}' in a way that cannot be unpacked here ({error}); it was not "
+            "unpacked. Pack it anew as a plain zip or a tar."
+        ) from error
 
 
 class _Metered:
@@ -186,6 +194,11 @@ def _tar_entries(archive: Path, meter: Meter) -> Entries:
                 if not member.isreg():
                     meter.left_out += 1
                     continue
+                if member.issparse():  # its holes come out of no bytes that the meter could count
+                    raise InputError(
+                        f"The archive holds '{member.name}' as a file with holes ({member.size:,} bytes); it was not "
+                        "unpacked. Pack it anew without --sparse."
+                    )
                 yield member.name, whole.extractfile(member), file.tell
 
 

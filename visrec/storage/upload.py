@@ -18,10 +18,12 @@ THREADS = 16
 
 def check_whole(objects: Mapping[str, ObjectInfo], url: str) -> None:
     """Raise ``InputError`` for the listing of a bucket that is still being filled, or whose filling was broken off."""
-    if MARKER in objects:
+    marker = next((key for key in objects if key == MARKER or key.endswith(f"/{MARKER}")), None)
+    if marker:
+        place = f"{url}/{marker}".removesuffix(f"/{MARKER}")
         raise InputError(
-            f"{url} is not whole: a `visrec fetch` fills it now or was broken off. Run that command again to finish, "
-            f"or delete the object {MARKER} to take what is there."
+            f"{place} is not whole: a `visrec fetch` fills it now or was broken off. Run that command again to finish, "
+            f"or delete the object {marker} to take what is there."
         )
 
 
