@@ -42,11 +42,12 @@ def test_links_are_followed_and_loops_end(tmp_path):
     os.symlink(tmp_path / "real", tmp_path / "linked")
     os.symlink(tmp_path, tmp_path / "real" / "up")
     os.symlink(tmp_path / "gone", tmp_path / "dangling")
+    os.symlink(tmp_path / "itself", tmp_path / "itself")
 
     listed = [info.key for info in FolderStore(tmp_path).list()]
 
     assert {"linked/a.jpg", "real/a.jpg"} <= set(listed)
-    assert "dangling" not in listed
+    assert not {"dangling", "itself"} & set(listed)
 
 
 def test_empty_folders_go_with_their_last_object(tmp_path):

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from visrec.config import S3Settings
-from visrec.errors import AccessError, NotFoundError, OutsideError
+from visrec.errors import AccessError, InputError, NotFoundError, OutsideError
 from visrec.storage import retry
 from visrec.storage.s3 import S3Store, bucket_names
 
@@ -166,6 +166,23 @@ def test_unreachable_endpoint_is_told_in_seconds():
     with pytest.raises(OutsideError, match="could not be reached"):
         list(S3Store("photos", "", settings("http://127.0.0.1:9")).list())
     assert time.monotonic() - started < 10
+
+
+def test_a_password_in_the_endpoint_is_never_shown():
+    """Neither by us nor in the words of botocore, which quotes the whole address."""
+    with pytest.raises(OutsideError, match=r"http://127\.0\.0\.1:9 could not be reached") as caught:
+        list(S3Store("photos", "", settings("http://me:hunter2@127.0.0.1:9")).list())
+
+    assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize("endpoint", ["https://", "https://host name", "https://me:hunter2@host name"])
+def test_an_endpoint_that_is_no_address_is_a_sentence(endpoint):
+    """It begins as one should, so only the client finds out."""
+    with pytest.raises(InputError, match="cannot be an address; expected ENDPOINT_URL like") as caught:
+        list(S3Store("photos", "", settings(endpoint)).list())
+
+    assert "hunter2" not in str(caught.value)
 
 
 def test_missing_credentials_are_told(monkeypatch):

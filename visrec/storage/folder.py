@@ -4,6 +4,7 @@ Keys that a folder cannot hold faithfully (``a//b``, ``../x``, ``/x``, ``x/``) a
 key ever leads out of the root. Half-written files carry a reserved name and are never listed.
 """
 
+import errno
 import os
 import uuid
 from collections.abc import Callable, Iterable, Iterator
@@ -42,8 +43,10 @@ class FolderStore:
         for key, entry in sorted(found, key=lambda pair: pair[0]):
             try:
                 stat = entry.stat()
-            except FileNotFoundError:  # a dangling link, or deleted since the folder was read
-                continue
+            except OSError as error:
+                if error.errno in (errno.ENOENT, errno.ELOOP):  # gone since, a dangling link, or one to itself
+                    continue
+                raise OutsideError(f"'{key}' in {self.url} could not be read: {error.strerror or error}.") from error
             yield _info(key, stat)
 
     def read(self, key: str) -> bytes:
@@ -140,10 +143,17 @@ def _walk(folder: Path, key: str, above: frozenset[tuple[int, int]] = frozenset(
         return
     for entry in entries:
         name = f"{key}/{entry.name}" if key else entry.name
-        if entry.is_dir():
+        if _is_folder(entry):
             yield from _walk(Path(entry.path), name, above | {identity})
         elif not entry.name.startswith(PARTIAL):
             yield name, entry
+
+
+def _is_folder(entry: os.DirEntry) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself, or to what may not be read: `list` asks again, and speaks up
+        return False
 
 
 def _remove_empty(folder: Path) -> bool:

@@ -15,11 +15,11 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 
 from visrec.config import S3Settings
-from visrec.errors import AccessError, NotFoundError, OutsideError
+from visrec.errors import AccessError, InputError, NotFoundError, OutsideError
 from visrec.storage.base import ObjectInfo
 from visrec.storage.parallel import results
 from visrec.storage.retry import TRIES, Transient, persist
-from visrec.storage.s3_errors import explain, may_pass
+from visrec.storage.s3_errors import explain, may_pass, without_secrets
 
 THREADS = 16
 FIRST_TRIES, FIRST_SECONDS = 3, 10.0  # a store that never answered is given up soon: the address may be wrong
@@ -254,13 +254,19 @@ def client(s3: S3Settings):
         response_checksum_validation="when_required",
         s3={"addressing_style": addressing_style(s3)},
     )
-    return session.client(
-        "s3",
-        endpoint_url=s3.endpoint_url,
-        region_name=session.region_name or "us-east-1",
-        verify=s3.ca_bundle,
-        config=config,
-    )
+    try:
+        return session.client(
+            "s3",
+            endpoint_url=s3.endpoint_url,
+            region_name=session.region_name or "us-east-1",
+            verify=s3.ca_bundle,
+            config=config,
+        )
+    except ValueError as error:  # botocore's word for an address without a host, or with a blank in it
+        raise InputError(
+            f"The endpoint is '{without_secrets(s3.endpoint_url or '')}', which cannot be an address; expected "
+            "ENDPOINT_URL like https://s3.eu-de.cloud-object-storage.appdomain.cloud."
+        ) from error
 
 
 def addressing_style(s3: S3Settings) -> str:

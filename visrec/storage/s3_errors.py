@@ -1,5 +1,7 @@
 """What an S3 store's refusals and silences mean, in sentences: which of them may pass, and how to mend the rest."""
 
+import re
+
 from visrec.config import S3Settings
 from visrec.errors import AccessError, InputError, NotFoundError, OutsideError, VisrecError
 
@@ -45,7 +47,7 @@ def explain(error: Exception, settings: S3Settings, bucket: str | None, doing: s
     from botocore.parsers import ResponseParserError
 
     place = f"s3://{bucket}" if bucket else "the buckets"
-    where = settings.endpoint_url or "AWS S3"
+    where = without_secrets(settings.endpoint_url or "AWS S3")
     if isinstance(error, boto.ClientError):
         return _refusal(error, settings, bucket, place, where, doing)
     if isinstance(error, boto.NoCredentialsError | boto.PartialCredentialsError):
@@ -114,14 +116,23 @@ def _not_a_store(where: str) -> OutsideError:
     )
 
 
+def without_secrets(text: str) -> str:
+    """The text with a user and password taken out of every address, and without the queries, which may be signed.
+
+    >>> without_secrets('Could not connect to "https://me:secret@host/faces?X-Amz-Signature=abc".')
+    'Could not connect to "https://host/faces".'
+    """
+    return re.sub(r"""(\w://[^\s"'?]*)\?[^\s"']*""", r"\1", re.sub(r"""(?<=://)[^\s"'/]*@""", "", text))
+
+
 def _code(error) -> str:
     return str(error.response.get("Error", {}).get("Code", ""))
 
 
 def _message(error) -> str:
-    return str(error.response.get("Error", {}).get("Message", "")).strip() or str(error)
+    return without_secrets(str(error.response.get("Error", {}).get("Message", "")).strip() or str(error))
 
 
 def _short(error: Exception) -> str:
-    text = str(error).split("\n", 1)[0].strip().rstrip(".")
+    text = without_secrets(str(error)).split("\n", 1)[0].strip().rstrip(".")
     return text if len(text) <= 200 else text[:200] + "..."
