@@ -188,10 +188,12 @@ def test_a_damaged_avif_is_called_damaged():
 
 
 def test_a_damaged_exif_block_counts_as_none():
-    """The pixels are sound, so the image is used as it lies."""
-    exif = b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12"  # ends within its first entry
+    """A text where a number belongs, as one changed byte makes it: the image is used as it lies."""
+    exif = Image.Exif()
+    exif[0x0112], exif[0x010F] = 6, "maker"
+    block = exif.tobytes().replace(b"\x01\x0f\x00\x02", b"\x01\x03\x00\x02")
 
-    assert (10, 20, 3) == decode(encoded(half(), "JPEG", exif=exif)).shape
+    assert (10, 20, 3) == decode(encoded(half(), "JPEG", exif=block)).shape
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
