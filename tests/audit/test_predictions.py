@@ -215,6 +215,76 @@ def test_what_is_no_table_is_refused(tmp_path):
         load_predictions(binary)
 
 
+@pytest.mark.parametrize("word", ["None", "NA", "null", "N/A"])
+def test_a_class_or_group_may_be_called_none(word):
+    """In memory, as the predictions of a run are, a missing value is null; these words are names."""
+    rows = small(label=[word, "y", word, "y"], prediction=[word, "y", None, "y"], g=[word, word, "q", None])
+    for labels in (None, [word, "y"]):
+        predictions = load_predictions(rows, labels=labels)
+        assert set(predictions.labels) == {word, "y"}
+        assert predictions.cube.rows == 4
+        assert audit(predictions, by="g", replicates=5).cells.set_index("g")["n"].to_dict() == {
+            word: 2, "q": 0, "unknown": 1,
+        }  # fmt: skip
+
+
+def test_a_word_of_a_csv_that_names_a_class_is_no_missing_value(tmp_path):
+    """The score columns name the classes; elsewhere the word still leaves a value out."""
+    path = tmp_path / "t.csv"
+    path.write_text("label,prediction,score:None,score:y,g\nNone,y,0.1,0.9,None\ny,None,0.8,0.2,p\n")
+    predictions = load_predictions(path, attributes=["g"])
+
+    assert (predictions.labels, predictions.cube.rows) == (("None", "y"), 2)
+    assert predictions.attributes[0].values == ("p", "unknown")
+
+
+def test_words_of_a_joined_table_mean_what_they_mean_there(tmp_path):
+    """A missing value of the CSV stays one, and a group of the DataFrame stays a group."""
+    (tmp_path / "groups.csv").write_text("file,age\na,NA\nb,old\nc,old\nd,NA\n")
+    predictions = load_predictions(small(g=["NA", "NA", "q", "q"]), attribute_table=tmp_path / "groups.csv")
+
+    assert {a.name: set(a.values) for a in predictions.attributes} == {"g": {"NA", "q"}, "age": {"old", "unknown"}}
+
+
+def test_rows_without_a_file_name_are_not_one_file(tmp_path):
+    """A CSV can leave a name out only by a blank; ten of them are ten images."""
+    path = tmp_path / "t.csv"
+    path.write_text("file,label,prediction\n" + ",x,y\n" * 5 + " ,x,x\n" * 5 + "z.jpg,x,x\n")
+    for keep in (True, False):
+        predictions = load_predictions(path, keep_rows=keep)
+        assert (predictions.cube.rows, reasons(predictions)) == (11, {})
+
+
+def test_rows_without_a_file_name_join_no_attributes(tmp_path):
+    """Nor does a row of the attribute table without one."""
+    (tmp_path / "groups.csv").write_text("file,age\n,old\nb,young\n")
+    (tmp_path / "t.csv").write_text("file,label,prediction\n,x,x\nb,x,x\n")
+    predictions = load_predictions(tmp_path / "t.csv", attribute_table=tmp_path / "groups.csv")
+
+    assert audit(predictions, by="age", replicates=5).cells.set_index("age")["n"].to_dict() == {
+        "young": 1, "unknown": 1,
+    }  # fmt: skip
+
+
+def test_rows_of_attributes_that_say_the_same_twice_count_once(tmp_path):
+    """And those that contradict each other are named."""
+    path = tmp_path / "groups.csv"
+    path.write_text("file,age\na,old\nb,old\na,old\nc,young\nd,young\n")
+    assert load_predictions(small(), attribute_table=path).cube.rows == 4
+
+    path.write_text("file,age\na,old\nb,old\na,young\n")
+    with pytest.raises(InputError, match="different things of 1 files, such as 'a'; expected one row per file"):
+        load_predictions(small(), attribute_table=path)
+
+
+@pytest.mark.parametrize("text", ["label,prediction\n", "label,prediction\n\n", "label,prediction\n\n\n\n"])
+def test_a_header_without_rows_is_a_sentence(tmp_path, text):
+    """However many blank lines follow it."""
+    (tmp_path / "t.csv").write_text(text)
+    with pytest.raises(InputError, match="has no rows; expected one row per image"):
+        load_predictions(tmp_path / "t.csv")
+
+
 def test_a_short_line_in_a_csv_is_named(tmp_path):
     """A line with a column too few is a fault of the file, said with the line."""
     path = tmp_path / "t.csv"

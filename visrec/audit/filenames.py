@@ -20,11 +20,11 @@ WIDEST = 256
 
 
 def file_keys(names: pa.Array | pa.ChunkedArray) -> np.ndarray:
-    """A digest of each name: uint64 (rows,); equal names have equal digests, 0 is a missing name.
+    """A digest of each name: uint64 (rows,); equal names have equal digests, 0 is a missing or blank name.
 
-    >>> keys = file_keys(pa.array(["a.jpg", "b.jpg", "a.jpg", None]))
-    >>> bool(keys[0] == keys[2] != keys[1]), int(keys[3])
-    (True, 0)
+    >>> keys = file_keys(pa.array(["a.jpg", "b.jpg", "a.jpg", None, " "]))
+    >>> bool(keys[0] == keys[2] != keys[1]), int(keys[3]), int(keys[4])
+    (True, 0, 0)
     """
     names = pa.chunked_array([names]) if isinstance(names, pa.Array) else names
     chunks = [_chunk_keys(chunk) for chunk in names.chunks]
@@ -36,8 +36,10 @@ def _chunk_keys(names: pa.Array) -> np.ndarray:
         words = _chunk_keys(names.dictionary)
         return np.append(words, np.uint64(0))[names.indices.fill_null(-1).to_numpy(zero_copy_only=False)]
     names = names.cast(pa.string()) if not pa.types.is_string(names.type) else names
-    missing = names.is_null().to_numpy(zero_copy_only=False)
     names = names.fill_null("")
+    # a CSV has no other way to leave a name out than a blank, and a hundred such rows are not one file
+    blank = pc.or_(pc.equal(pc.binary_length(names), 0), pc.utf8_is_space(names))
+    missing = blank.to_numpy(zero_copy_only=False)
     longest = pc.max(pc.binary_length(names)).as_py() or 0
     if longest <= WIDEST and pc.all(pc.string_is_ascii(names)).as_py():
         keys = _mix(_padded(names, longest))
@@ -119,6 +121,11 @@ class JoinedSource(Source):
     extra: pa.Table | None = None
     keys: np.ndarray | None = None
     depth: int = 0
+    extra_nulls: tuple[str, ...] = ()
+
+    def missing(self, column: str) -> tuple[str, ...]:
+        """The words of this column that stand for a missing value in the table it comes from."""
+        return self.base.missing(column) if column in self.base.columns else self.extra_nulls
 
     def batches(self, columns: Sequence[str], size: int = BATCH, plain: Sequence[str] = ()) -> Iterator[pa.Table]:
         """The named columns of both tables; rows without a partner have nulls."""
@@ -150,7 +157,7 @@ def join(source: Source, attributes: Source, file: str) -> tuple[JoinedSource, d
     Raises
     ------
     InputError
-        If the table has no such file column, or no name matches.
+        If the table has no such file column, names a file twice with different values, or no name matches.
     """
     source.require(file, "the file name, needed to join attributes")
     attributes.require(file, "the file name, needed to join attributes")
@@ -160,6 +167,7 @@ def join(source: Source, attributes: Source, file: str) -> tuple[JoinedSource, d
             f"{attributes.name} adds no column: {source.name} already has {', '.join(attributes.columns)}."
         )
     extra = pa.concat_tables(list(attributes.batches([file, *new])), promote_options="permissive").combine_chunks()
+    extra = _once(extra, file, attributes.name)
     sample = next(iter(source.batches([file])))[file]
     depth, matched = max(((d, _matches(sample, extra[file], d)) for d in (0, 4, 3, 2, 1)), key=lambda found: found[1])
     if not matched:
@@ -178,8 +186,34 @@ def join(source: Source, attributes: Source, file: str) -> tuple[JoinedSource, d
         extra=extra.select(new).take(pa.array(order)),
         keys=keys[order],
         depth=depth,
+        extra_nulls=attributes.nulls,
     )
     return joined, {"matched": matched, "unmatched": len(sample) - matched, "depth": depth}
+
+
+def _once(extra: pa.Table, file: str, name: str) -> pa.Table:
+    """One row per file: rows that say the same twice are dropped.
+
+    Raises
+    ------
+    InputError
+        Naming a file of which the rows say different things.
+    """
+    keys = file_keys(extra[file])
+    again = np.flatnonzero(np.isin(keys, repeated(keys)))
+    if not len(again):
+        return extra
+    rows = extra.take(pa.array(again)).to_pandas()
+    once = rows.drop_duplicates()[file]
+    torn = once[once.duplicated()].unique()
+    if len(torn):
+        raise InputError(
+            f"{name} says different things of {len(torn):,} files, such as '{torn[0]}'; expected one row per file. "
+            "Correct or remove the rows that are wrong."
+        )
+    keep = np.ones(len(keys), dtype=bool)
+    keep[again[rows.duplicated().to_numpy()]] = False
+    return extra.filter(pa.array(keep))
 
 
 def path_ends(names, depth: int):
@@ -201,4 +235,4 @@ def _matches(names, others, depth: int) -> int:
     keys = file_keys(path_ends(others, depth))
     if len(repeated(keys)):
         return 0
-    return int(np.isin(file_keys(path_ends(names, depth)), keys).sum())
+    return int(np.isin(file_keys(path_ends(names, depth)), keys[keys != 0]).sum())

@@ -191,7 +191,7 @@ class Reader:
     def _of_split(self, table: pa.Table) -> pa.Table:
         if self.plan.split is None:
             return table
-        place, words = codes(to_text(table[self.plan.split_column]))
+        place, words = codes(self._text(table, self.plan.split_column))
         self.skips.splits.update(w for w in words if w)
         wanted = [i for i, w in enumerate(words) if w == self.plan.split]
         keep = np.isin(place, wanted)
@@ -199,12 +199,12 @@ class Reader:
         return table.filter(pa.array(keep))
 
     def _chunk(self, table: pa.Table, with_files: bool) -> Chunk:
-        label = self._class_codes(table[self.plan.label], "label")
+        label = self._class_codes(table, self.plan.label, "label")
         scores = self._scores(table)
         if self.plan.prediction is None:
             prediction = self._best(scores)
         else:
-            prediction = self._class_codes(table[self.plan.prediction], "prediction")
+            prediction = self._class_codes(table, self.plan.prediction, "prediction")
         files = table[self.plan.file] if self.plan.file else None
         keep = self._usable(label, prediction, scores, files)
         attribute_codes = self._attribute_codes(table)
@@ -220,8 +220,12 @@ class Reader:
         self._single.learn(chunk)
         return chunk
 
-    def _class_codes(self, column, role: str) -> np.ndarray:
-        place, words = codes(to_text(column))
+    def _text(self, table: pa.Table, column: str, known: Sequence[str] = ()) -> pa.DictionaryArray:
+        """A column in words; one of the ``known`` words is never taken for a missing value."""
+        return to_text(table[column], [word for word in self.source.missing(column) if word not in known])
+
+    def _class_codes(self, table: pa.Table, column: str, role: str) -> np.ndarray:
+        place, words = codes(self._text(table, column, self.plan.classes or ()))
         if self.plan.classes:
             known = set(self.plan.classes)
             strange = [w for w in words if w is not None and w not in known]
@@ -275,7 +279,7 @@ class Reader:
                 place = encode.bin_codes(to_numbers(table[name], name, self.source.name), edges)
                 words = [*encode.bin_names(edges), UNKNOWN]
             else:
-                place, words = codes(to_text(table[name]))
+                place, words = codes(self._text(table, name))
                 words = [*(UNKNOWN if w is None else w for w in words), UNKNOWN]
             place = np.where(place < 0, np.int32(len(words) - 1), place)
             used = np.zeros(len(words), dtype=bool)

@@ -17,7 +17,9 @@ from visrec.errors import InputError, NotFoundError, nearest
 
 BATCH = 1_000_000
 MISSING_WORDS = ("", "nan", "NaN", "NA", "N/A", "n/a", "null", "NULL", "None", "<NA>", "#N/A")
-"""Spellings of "no value" in a text column."""
+"""Spellings of "no value" in a text column of a file."""
+BLANK = ("",)
+"""The only one in memory, where a missing value is null and ``None`` may be the name of a class or group."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,7 @@ class Source:
     name : what to call it in a message
     columns : its column names
     rows : number of rows, or None where only reading tells
+    nulls : words that stand for a missing value
     """
 
     name: str
@@ -36,6 +39,11 @@ class Source:
     rows: int | None
     table: pa.Table | None = None
     path: Path | None = None
+    nulls: tuple[str, ...] = MISSING_WORDS
+
+    def missing(self, column: str) -> tuple[str, ...]:
+        """The words of this column that stand for a missing value."""
+        return self.nulls
 
     def batches(self, columns: Sequence[str], size: int = BATCH, plain: Sequence[str] = ()) -> Iterator[pa.Table]:
         """The named columns, ``size`` rows at a time; ``plain`` ones hold names, too many for a dictionary."""
@@ -74,15 +82,15 @@ def open_source(source: "Path | str | pd.DataFrame | pa.Table") -> Source:
     if isinstance(source, pd.DataFrame):
         return _checked(_from_frame(source))
     if isinstance(source, pa.Table):
-        return _checked(Source("the table", tuple(source.column_names), source.num_rows, table=source))
+        return _checked(_in_memory(source))
     path = Path(source)
     if not path.is_file():
         raise NotFoundError(f"There is no file '{path}'; expected a CSV or Parquet table of predictions.")
     return _checked(_open_parquet(path) if _is_parquet(path) else _open_csv(path))
 
 
-def to_text(column: pa.ChunkedArray | pa.Array) -> pa.DictionaryArray:
-    """A column as dictionary-encoded text; missing values are null.
+def to_text(column: pa.ChunkedArray | pa.Array, missing: Sequence[str] = MISSING_WORDS) -> pa.DictionaryArray:
+    """A column as dictionary-encoded text; missing values, and words that stand for one, are null.
 
     Whole numbers are written without a decimal point (``3.0`` is ``3``), truth values as True and False.
     """
@@ -91,7 +99,7 @@ def to_text(column: pa.ChunkedArray | pa.Array) -> pa.DictionaryArray:
         array = pa.concat_arrays(array.chunks)
     if not pa.types.is_dictionary(array.type):
         array = array.dictionary_encode()
-    return pa.DictionaryArray.from_arrays(array.indices, _spelled(array.dictionary))
+    return pa.DictionaryArray.from_arrays(array.indices, _spelled(array.dictionary, missing))
 
 
 def to_numbers(column: pa.ChunkedArray | pa.Array, name: str, source: str) -> np.ndarray:
@@ -140,7 +148,7 @@ def _number(word: str | None, name: str, source: str) -> float:
         ) from None
 
 
-def _spelled(words: pa.Array) -> pa.Array:
+def _spelled(words: pa.Array, missing: Sequence[str]) -> pa.Array:
     kind = words.type
     if pa.types.is_boolean(kind):
         return pc.if_else(words, "True", "False")
@@ -149,7 +157,9 @@ def _spelled(words: pa.Array) -> pa.Array:
         return pa.array([None if v is None or v != v else _tidy(v) for v in values], pa.string())
     text = words.cast(pa.string()) if not pa.types.is_string(kind) else words
     trimmed = pc.utf8_trim_whitespace(text)
-    return pc.if_else(pc.is_in(trimmed, value_set=pa.array(MISSING_WORDS)), pa.scalar(None, pa.string()), trimmed)
+    return pc.if_else(
+        pc.is_in(trimmed, value_set=pa.array(missing, pa.string())), pa.scalar(None, pa.string()), trimmed
+    )
 
 
 def _tidy(value: float) -> str:
@@ -175,7 +185,11 @@ def _from_frame(frame: pd.DataFrame) -> Source:
             plain.assign(**{c: plain[c].map(lambda v: v if pd.isna(v) else str(v)) for c in mixed}),
             preserve_index=False,
         )
-    return Source("the table", tuple(table.column_names), table.num_rows, table=table)
+    return _in_memory(table)
+
+
+def _in_memory(table: pa.Table) -> Source:
+    return Source("the table", tuple(table.column_names), table.num_rows, table=table, nulls=BLANK)
 
 
 def _is_parquet(path: Path) -> bool:
@@ -214,7 +228,7 @@ def _open_csv(path: Path) -> Source:
         with path.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.reader(file)
             header = next(reader, None)
-            first = next(reader, None)
+            first = next((row for row in reader if row), None)
     except (UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"'{path}' is not a CSV table in UTF-8 ({_first_line(error)}).") from None
     if not header or not any(h.strip() for h in header):
