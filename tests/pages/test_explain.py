@@ -263,6 +263,45 @@ def test_download_is_the_document_of_the_command(tiny_app, tiny_run):
     assert {"run", "file", "sha256"} == set(found) - set(expected)
 
 
+@pytest.mark.parametrize(("fit", "square"), [("stretch", False), ("crop", True), ("pad", True)])
+def test_what_is_painted_over_is_what_the_model_sees(fit, square):
+    """A map of the model's square lies over the same part of the image, however a rectangle becomes that square."""
+    from visrec.ui import explaining
+
+    pixels = np.full((100, 300, 3), 60, np.uint8)
+    pixels[30:60, 120:170] = (250, 40, 40)  # off the middle, so that a shift shows
+    out = io.BytesIO()
+    Image.fromarray(pixels).save(out, "PNG")
+
+    found = explaining.picture(out.getvalue(), "wide.png", 48, fit=fit)
+
+    seen = np.asarray(Image.fromarray(found.shown).resize((48, 48), Image.Resampling.BILINEAR), int)
+    assert np.abs(seen - found.pixels).mean() < 4  # the edge of the padding falls between pixels
+    assert square == (found.shown.shape[0] == found.shown.shape[1])
+    assert (300, 100) == found.size
+
+
+def test_the_download_is_of_the_class_that_is_shown(tiny_app, monkeypatch):
+    """After a switch of the class, name, weights and badge in the JSON are of the same one."""
+    from visrec.ui import explaining
+
+    handed, made = [], explaining.as_json
+    monkeypatch.setattr(explaining, "as_json", lambda *args: handed.append(made(*args)) or handed[-1])
+    monkeypatch.setattr("visrec.ui.explain_view_overlay.QUICK", 1e9)  # the badge comes unasked
+    send(tiny_app, "me.png", photo())
+    [choice] = [s for s in tiny_app.selectbox if s.label == "Why, or why not"]
+    other = 1 - choice.value
+    choice.set_value(other).run()
+
+    found = json.loads(handed[-1])
+    labels = ["neutral", "smiling"]
+    [kept] = tiny_app.session_state["_explanations"].values()
+    badges = {key[-1]: badge for key, badge in tiny_app.session_state["_badges"].items()}
+    assert labels[other] == found["class"]
+    assert found["weights"] == kept.weights[other].tolist()
+    assert found["badge"]["r2"] == badges[other].r2 == found["r2"][labels[other]]
+
+
 def test_neighbours_are_offered_with_their_price_and_shown_once_the_index_is_there(tiny_app, monkeypatch):
     """Before: what is not known, and how long finding out takes. After: the images, their labels, near or far."""
     from visrec.explain import neighbours

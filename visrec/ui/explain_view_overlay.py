@@ -3,6 +3,8 @@
 An explanation is computed once, with progress and a way to stop; every slider only draws it anew.
 """
 
+import dataclasses
+
 import streamlit as st
 
 from visrec.ui import cached, explaining, frame, widgets, wording
@@ -106,7 +108,8 @@ def _overlay(run_id, picture, recipe, predict, explained) -> None:
                 _second_opinion(run_id, picture, explained, label, method, predict, look["opacity"])
     judged = _show_badge(run_id, picture, recipe, label, predict, explained)
     sane = _show_sanity(run_id, picture, recipe, label, explained)
-    _downloads(run_id, picture, explained, labels, judged, sane, drawn)
+    chosen = dataclasses.replace(explained, label=label)  # weights, badge and check of one class: the one on the screen
+    _downloads(run_id, picture, chosen, labels, judged, sane, drawn)
 
 
 def _look(count: int) -> dict:

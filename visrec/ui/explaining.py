@@ -38,7 +38,8 @@ class Picture:
     Attributes
     ----------
     name : the file's name or key
-    shown : uint8 (h, w, 3), at most `SHOWN_SIDE` on the longer side
+    shown : uint8 (h, w, 3), at most `SHOWN_SIDE` on the longer side: the part that the model sees, so that a map of
+        the model's view lies where it belongs
     pixels : uint8 (size, size, 3), what the model sees
     digest : of the bytes, so that the same image is explained once
     size : width and height in pixels, as it was sent
@@ -72,11 +73,23 @@ def picture(data: bytes, name: str, size: int, row: pd.Series | None = None, fit
     pixels = read_upload(data, name, size, fit)
     image = Image.fromarray(read_upload(data, name))
     size_sent = image.size
+    shown = np.asarray(_to_show(image, fit))
+    return Picture(name, shown, pixels, hashlib.sha256(data).hexdigest(), size_sent, row)
+
+
+def _to_show(image, fit: str):
+    """The image at the size it is drawn at; cut or padded as the model's square is, stretched only by the overlay."""
+    from PIL import Image
+
+    from visrec.data.images import to_square
+
+    if fit != "stretch":
+        return to_square(image, SHOWN_SIDE, fit)
     image.thumbnail((SHOWN_SIDE, SHOWN_SIDE), Image.Resampling.LANCZOS)
     if max(image.size) < SHOWN_SIDE / 2:  # outlines need pixels to be drawn on
         factor = max(2, round(SHOWN_SIDE / 2 / max(image.size)))
         image = image.resize((image.width * factor, image.height * factor), Image.Resampling.BICUBIC)
-    return Picture(name, np.asarray(image), pixels, hashlib.sha256(data).hexdigest(), size_sent, row)
+    return image
 
 
 def from_bucket(run, key: str, size: int, row: pd.Series | None = None) -> Picture:
