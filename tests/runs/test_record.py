@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from visrec.errors import InputError, NotFoundError
-from visrec.runs.record import Runs, note, rename
+from visrec.runs.record import Runs, new_id, note, rename
 from visrec.runs.status import Status
 from visrec.storage.folder import FolderStore
 
@@ -98,6 +98,50 @@ def test_notes_and_names_keep_the_rest_of_the_record(runs):
     assert (run.record["note"], run.record["name"], run.record["settings"]) == ("looked at by M.", "x", {"seed": 3})
 
 
+def test_a_rename_in_the_moment_a_run_ends_loses_no_figures(runs, monkeypatch):
+    """The process that trains writes the record, a page the name: neither may undo what the other wrote."""
+    run = make(runs, settings={"seed": 3})
+    write = run.write_json
+
+    def write_late(name, value):
+        monkeypatch.undo()
+        run.update(metrics={"val_accuracy": {"value": 0.9}})  # between the page's reading and its writing
+        write(name, value)
+
+    monkeypatch.setattr(run, "write_json", write_late)
+    rename(run, "x")
+
+    assert ("x", {"val_accuracy": {"value": 0.9}}) == (run.name, run.record["metrics"])
+    run.update(metrics={})
+    assert "x" == run.name
+
+
+def test_a_name_kept_in_the_record_itself_is_still_read(runs):
+    """As every version before kept it."""
+    run = make(runs, name="old", note="seen")
+
+    assert ("old", "seen") == (run.name, run.record["note"])
+
+
+@pytest.mark.parametrize("damage", [b"{", b"\xff\xfe", b"null", b"[]"])
+@pytest.mark.parametrize("name", ["run.json", "status.json", "title.json"])
+def test_a_damaged_run_hides_no_other_and_can_be_deleted(runs, name, damage):
+    """A disk that was full left half a file: the others are found by their names, and this one can go."""
+    whole, broken = make(runs), make(runs)
+    rename(whole, "whole")
+    broken.store.write(name, damage)
+
+    assert whole.id == runs.open("whole").id
+    if name == "status.json":
+        assert "failed" == broken.status().state
+        assert "restore it or delete the run" in broken.status().message
+    else:
+        with pytest.raises(InputError, match="restore it or delete the run"):
+            broken.record  # noqa: B018
+    runs.delete(broken)
+    assert [whole.id] == runs.ids()
+
+
 @pytest.mark.parametrize("name", ["", " ", "a\nb", "x" * 81])
 def test_a_name_that_cannot_be_shown_is_refused(runs, name):
     """Names stand in tables and menus."""
@@ -142,6 +186,16 @@ def test_a_run_without_results_says_in_which_state_it_is(runs):
         run.predictions()
     assert run.history().empty
     assert run.log() == ""
+
+
+def test_an_id_given_is_used_once(runs):
+    """Whoever must know the run before it is there names it; never two of one name, nor a path."""
+    wanted = new_id()
+
+    assert wanted == runs.create({"kind": "trained"}, run_id=wanted).id
+    for other in (wanted, "../elsewhere"):
+        with pytest.raises(InputError, match="cannot be the id of a new run"):
+            runs.create({"kind": "trained"}, run_id=other)
 
 
 def test_an_unknown_kind_is_refused(runs):

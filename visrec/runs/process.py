@@ -40,10 +40,13 @@ def same_process(pid: int, start: float | None) -> bool:
     if Path("/proc/self/stat").exists():
         now = started_at(pid)
         return now is not None and (start is None or now == start)
-    with contextlib.suppress(ProcessLookupError):
+    try:
         os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # it is there, and another user's
         return True
-    return False
+    return True
 
 
 def end(pid: int, start: float | None, *, patience: float, sleep=time.sleep) -> bool:
@@ -52,7 +55,7 @@ def end(pid: int, start: float | None, *, patience: float, sleep=time.sleep) -> 
     Returns
     -------
     bool
-        Whether it went by itself; False when it had to be killed.
+        Whether it needed no killing; True as well for one that is not there or is another user's.
     """
     if not _signal(pid, start, signal.SIGTERM) or _gone(pid, start, patience, sleep):
         return True
@@ -64,7 +67,8 @@ def end(pid: int, start: float | None, *, patience: float, sleep=time.sleep) -> 
 def _signal(pid: int, start: float | None, number: int) -> bool:
     if not same_process(pid, start):
         return False
-    with contextlib.suppress(ProcessLookupError):
+    # another user's process cannot be signalled: the request that lies beside its status reaches it all the same
+    with contextlib.suppress(ProcessLookupError, PermissionError):
         os.kill(pid, number)
         return True
     return False

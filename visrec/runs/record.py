@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from visrec.errors import InputError, NotFoundError, nearest
-from visrec.runs import process
+from visrec.runs import process, silence
 from visrec.runs.status import ACTIVE, Status, derive
 from visrec.storage.base import Store
 
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from visrec.config import Settings
 
 KINDS = ("trained", "imported-table", "imported-model")
+TITLE = "title.json"
+"""Name and note, as people change them: the training process writes the record itself, and neither undoes the other."""
 
 
 class Run:
@@ -48,8 +50,8 @@ class Run:
 
     @property
     def record(self) -> dict[str, Any]:
-        """``run.json``: settings, decisions, lineage and, at the end, metrics."""
-        return self._json("run.json")
+        """``run.json``: settings, decisions, lineage and, at the end, metrics; with the name and note given since."""
+        return {**self._json("run.json"), **self._title()}
 
     @property
     def name(self) -> str:
@@ -58,23 +60,40 @@ class Run:
 
     def update(self, **values: Any) -> dict[str, Any]:
         """Write some keys of the record anew; the others stay."""
-        record = {**self.record, **values}
+        record = {**self._json("run.json"), **values}
         self.write_json("run.json", record)
         return record
+
+    def entitle(self, **values: str) -> None:
+        """Give another name or note; the record is left to the process that trains."""
+        self.write_json(TITLE, {**self._title(), **values})
+
+    def _title(self) -> dict[str, Any]:
+        try:
+            return self._json(TITLE)
+        except NotFoundError:
+            return {}
 
     def status(self, now: float | None = None) -> Status:
         """Where it stands; *lost* and *cancelling* are derived here (`visrec.runs.status`)."""
         try:
-            status = Status.from_json(self._json("status.json"))
+            status = self.written_status()
         except NotFoundError:
             return Status("failed", message="It has no status: its folder is incomplete.", error="no status.json")
+        except InputError as error:
+            return Status("failed", message=str(error), error=str(error))
         if status.state not in ACTIVE:
             return status
-        now = time.time() if now is None else now
-        derived = derive(status, now=now, cancel_asked=self.cancel_asked(), alive=_alive)
+        now, seen = time.time() if now is None else now, _alive(status)
+        silent = silence.seconds(self.store, status, now) if seen is None else None
+        derived = derive(status, now=now, cancel_asked=self.cancel_asked(), alive=lambda _: seen, silent=silent)
         if derived.state == "lost":  # it may have ended well between the two looks
-            return again if (again := Status.from_json(self._json("status.json"))).finished else derived
+            return again if (again := self.written_status()).finished else derived
         return derived
+
+    def written_status(self) -> Status:
+        """``status.json`` as it stands, nothing derived; raises ``InputError`` when it is missing or damaged."""
+        return Status.from_json(self._json("status.json"))
 
     def write_status(self, status: Status) -> None:
         """Write ``status.json``, whole or not at all."""
@@ -174,12 +193,16 @@ class Run:
         self.store.write(name, buffer.getvalue())
 
     def _json(self, name: str) -> dict[str, Any]:
+        data = self.store.read(name)
         try:
-            return json.loads(self.store.read(name))
-        except json.JSONDecodeError as error:
+            found = json.loads(data)
+        except ValueError as error:  # no JSON, or no text at all
             raise InputError(
                 f"{name} of run '{self.id}' is not JSON ({error}); restore it or delete the run."
             ) from None
+        if not isinstance(found, dict):
+            raise InputError(f"{name} of run '{self.id}' holds no object; restore it or delete the run.")
+        return found
 
 
 class Runs:
@@ -219,7 +242,7 @@ class Runs:
             return self._run(run_id)
         if run_id == "latest" and ids:
             return self._run(ids[0])
-        names = {i: self._run(i).name for i in ids}
+        names = {i: self._name(i) for i in ids}
         meant = [i for i in ids if run_id and (names[i] == run_id or i.startswith(run_id))]
         if len(meant) == 1:
             return self._run(meant[0])
@@ -228,12 +251,20 @@ class Runs:
         known = [*ids, *(n for i, n in names.items() if n != i)]
         raise NotFoundError(f"There is no run '{run_id}'. {nearest(run_id, known)}")
 
-    def create(self, record: dict[str, Any], name: str | None = None) -> Run:
-        """Make a new run; ``record`` needs a ``kind``, its id, name and time are added."""
+    def _name(self, run_id: str) -> str:
+        try:
+            return self._run(run_id).name
+        except InputError:  # deleted since, or damaged: that must not keep the others from being found
+            return run_id
+
+    def create(self, record: dict[str, Any], name: str | None = None, run_id: str | None = None) -> Run:
+        """Make a new run; ``record`` needs a ``kind``, its id (given by `new_id`), name and time are added."""
         if record.get("kind") not in KINDS:
             raise InputError(f"A run's kind is one of {', '.join(KINDS)}; got {record.get('kind')!r}.")
         now = datetime.now(UTC)
-        run = self._run(f"{now:%Y%m%d-%H%M%S}-{secrets.token_hex(2)}")
+        if run_id and not (_ID.fullmatch(run_id) and run_id not in self.ids()):
+            raise InputError(f"'{run_id}' cannot be the id of a new run; expected one of `new_id`, not used before.")
+        run = self._run(run_id or new_id(now))
         full = {"id": run.id, "name": name or _default_name(record, now), "created": now.isoformat(timespec="seconds")}
         run.write_json("run.json", {**full, **record})
         return run
@@ -253,6 +284,18 @@ class Runs:
         return Run(run_id, self.store.sub(run_id), self._cache / run_id)
 
 
+_ID = re.compile(r"\d{8}-\d{6}-[0-9a-f]{4,8}")
+
+
+def new_id(now: datetime | None = None) -> str:
+    """An id for a run to come; ids sort by time.
+
+    >>> bool(_ID.fullmatch(new_id()))
+    True
+    """
+    return f"{now or datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
+
+
 def open_runs(settings: "Settings") -> Runs:
     """The runs under ``settings.runs``, a folder (made if need be) or an ``s3://`` URL."""
     from visrec.storage.buckets import open_store
@@ -264,12 +307,12 @@ def rename(run: Run, name: str) -> None:
     """Give a run another name: 1 to 80 characters on one line."""
     if not re.fullmatch(r"[^\x00-\x1f]{1,80}", name.strip()):
         raise InputError(f"A run's name has 1 to 80 characters on one line; got {name!r}.")
-    run.update(name=name.strip())
+    run.entitle(name=name.strip())
 
 
 def note(run: Run, text: str) -> None:
     """Keep a remark with a run; it replaces the one before."""
-    run.update(note=text.strip())
+    run.entitle(note=text.strip())
 
 
 def write_atomic(path: Path, data: bytes) -> None:

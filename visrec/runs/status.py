@@ -55,6 +55,7 @@ class Status:
     error : the sentence of a failure, empty otherwise
     resumable : whether it can go on from a checkpoint; otherwise it is started again
     memory, device_memory : bytes that its process has for itself, and has on the GPU; None = unknown, or no GPU
+    attempt : which start or resume this is; a process that finds another one's here has lost the run to it
 
     Examples
     --------
@@ -80,6 +81,7 @@ class Status:
     resumable: bool = True
     memory: int | None = None
     device_memory: int | None = None
+    attempt: str = ""
 
     @property
     def finished(self) -> bool:
@@ -107,7 +109,14 @@ class Status:
         return cls(**{k: v for k, v in values.items() if k in known})
 
 
-def derive(status: Status, *, now: float, cancel_asked: bool, alive: Callable[[Status], bool | None]) -> Status:
+def derive(
+    status: Status,
+    *,
+    now: float,
+    cancel_asked: bool,
+    alive: Callable[[Status], bool | None],
+    silent: float | None = None,
+) -> Status:
     """What the state really is, given the time, a cancel request and what is known of the process.
 
     Parameters
@@ -116,6 +125,7 @@ def derive(status: Status, *, now: float, cancel_asked: bool, alive: Callable[[S
     cancel_asked : whether a cancel request lies beside the status
     alive : True or False when the process can be looked at from here, None when it runs elsewhere. One that is seen to
         live is never lost: its machine is so busy that even its heartbeat waits, and a second process would not help.
+    silent : seconds without a sign of life (`visrec.runs.silence`); None = since its heartbeat, by one clock
 
     Examples
     --------
@@ -124,7 +134,7 @@ def derive(status: Status, *, now: float, cancel_asked: bool, alive: Callable[[S
     """
     if status.state not in ACTIVE:
         return status
-    silent, seen = now - status.heartbeat, alive(status)
+    silent, seen = now - status.heartbeat if silent is None else silent, alive(status)
     if seen is False or (seen is None and silent > LOST_AFTER_SECONDS):
         if cancel_asked:
             return replace(
