@@ -49,6 +49,11 @@ def test_one_odd_run_does_not_spoil_the_estimate():
     assert 1.0 == pytest.approx(past["prepare"])
 
 
+def test_a_run_that_was_resumed_says_nothing_of_the_machine():
+    """Parts of its stages were done twice, or found done: its seconds are its own."""
+    assert {} == factors([{**record(9.0), "resumed": 1}], "here")
+
+
 def test_stages_that_will_not_run_take_no_time():
     """Without fine-tuning there is no such stage; from random weights there are no stored features."""
     head = TrainConfig("b", image_size=96, alpha=0.35, epochs=10, fine_tune_epochs=0, weights="imagenet")

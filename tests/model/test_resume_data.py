@@ -52,7 +52,7 @@ def test_a_run_does_not_go_on_when_images_were_added(settings, keep):
     run.update(lineage=lineage)  # runs of earlier versions kept no name of their splits
     draw(settings.buckets[0] / "pets" / "cat", range(60, 63))
 
-    with pytest.raises(RunError, match="The bucket changed since this run began.*Start a new run"):
+    with pytest.raises(RunError, match=r"The bucket changed since this run began.*Start a new run"):
         train.train(CONFIG, settings, run=run)
     assert lineage == run.record["lineage"]
 

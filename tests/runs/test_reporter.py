@@ -1,11 +1,13 @@
 """The reporter: every way out of a run leaves a state and a sentence."""
 
+import contextlib
+import errno
 import threading
 import time
 
 import pytest
 
-from visrec.errors import InputError
+from visrec.errors import InputError, OutsideError
 from visrec.runs import jobs
 from visrec.runs.queue import Ticket
 from visrec.runs.record import Runs
@@ -135,3 +137,60 @@ def test_a_waiting_run_can_be_cancelled(run, tmp_path):
     assert run.status().state == "cancelled"
     first.close()
     ticket.close()
+
+
+def test_a_waiting_run_writes_its_status_when_its_place_changes_and_outlives_a_store_that_hiccups(run, monkeypatch):
+    """Two writes a second for hours help nobody; the heartbeat says that it is there."""
+    written, places, write = [], iter([2, 2, 2, 1, 1, 0]), run.write_status
+
+    def flaky(status):
+        written.append(status.position)
+        if status.position == 2:
+            raise OutsideError("The store cannot be reached.")
+        write(status)
+
+    with Reporter(run, heartbeat=60) as reporter:
+        monkeypatch.setattr(run, "write_status", flaky)
+        reporter._ended.set()  # no heartbeat in between
+        reporter.wait_for_turn(lambda: next(places), poll=0.01)
+
+        assert [2, 1, 0] == written
+
+
+def test_a_full_disk_still_leaves_the_sentence(run, monkeypatch):
+    """The log is what needs room: the status comes first, and a log that cannot be written hides nothing."""
+
+    def full(self, line):
+        if "[head]" not in line:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("visrec.runs.reporter._Log.add", full)
+    with pytest.raises(RuntimeError):
+        fail(run, RuntimeError("boom"))
+
+    assert ("failed", "boom") == (run.status().state, run.status().error)
+
+
+def spend(run, seconds, monkeypatch, fails=True, **options):
+    """A process of a run whose stages take so long; the last one fails unless told otherwise."""
+    clock = [0.0]
+    with monkeypatch.context() as patched:
+        patched.setattr("visrec.runs.reporter.time.monotonic", lambda: clock[0])
+        with contextlib.suppress(RuntimeError), Reporter(run, heartbeat=3600, **options) as reporter:
+            reporter._ended.set()
+            for stage, took in seconds.items():
+                reporter.stage(stage, "Working.")
+                clock[0] += took
+            if fails:
+                raise RuntimeError("cut")
+        return reporter.seconds
+
+
+def test_a_resumed_run_counts_the_seconds_of_all_its_processes(run, monkeypatch):
+    """What was kept of the first is not done again, so its time belongs to the run; what is done again counts once."""
+    keep = {"keep": lambda seconds: run.update(seconds=seconds)}
+    spend(run, {"prepare": 30.0, "features": 100.0, "head": 7.0, "predict": 20.0, "export": 1.0}, monkeypatch, **keep)
+    again = {"prepare": 0.5, "features": 1.0, "head": 8.0, "predict": 21.0}
+    found = spend(run, again, monkeypatch, fails=False, before=run.record["seconds"], **keep)
+
+    assert {"prepare": 30.5, "features": 101.0, "head": 8.0, "predict": 21.0} == {k: found[k] for k in again}

@@ -66,6 +66,7 @@ def _register_train(commands) -> None:
     add("--detach", action="store_true", help="return at once, train in the background")
     add("--dry-run", action="store_true", help="say what would be done and how long it would take, and do nothing")
     add("--run-id", help=argparse.SUPPRESS)
+    add("--attempt", default="", help=argparse.SUPPRESS)
 
 
 def _register_compare(commands) -> None:
@@ -85,7 +86,7 @@ def train_run(args, settings) -> dict:
     from visrec.runs import jobs
 
     if args.run_id:
-        return _go_on(args.run_id, settings)
+        return _go_on(args.run_id, args.attempt, settings)
     if not args.bucket:
         raise InputError("train needs a bucket: its name, a path, or s3://bucket/prefix. `visrec buckets` lists them.")
     config = _config(args)
@@ -116,16 +117,16 @@ def names(text: str | None) -> tuple[str, ...] | None:
     return None if text is None else tuple(name.strip() for name in text.split(",") if name.strip())
 
 
-def _go_on(run_id: str, settings) -> dict:
+def _go_on(run_id: str, attempt: str, settings) -> dict:
     """The process that `visrec.runs.jobs` started: everything it needs is in the run's folder."""
     from visrec.runs import jobs
     from visrec.runs.record import open_runs
 
     run = open_runs(settings).open(run_id)
-    return _train(settings, quiet=True, config=jobs.config_of(run), run=run)
+    return _train(settings, quiet=True, config=jobs.config_of(run), run=run, attempt=attempt)
 
 
-def _train(settings, quiet: bool, *, config, run=None, name=None) -> dict:
+def _train(settings, quiet: bool, *, config, run=None, name=None, attempt: str = "") -> dict:
     from visrec.model.train import train
 
     def hook(reporter) -> None:
@@ -133,7 +134,9 @@ def _train(settings, quiet: bool, *, config, run=None, name=None) -> dict:
 
     bar = None if quiet and not sys.stderr.isatty() else Bar()
     try:
-        run = train(config, settings, run=run, report=bar, owns_process=True, on_start=hook, name=name)
+        run = train(
+            config, settings, run=run, report=bar, owns_process=True, on_start=hook, name=name, attempt=attempt
+        )  # fmt: skip
     finally:
         if bar:
             bar.close()
@@ -224,9 +227,8 @@ def resume_run(args, settings) -> dict:
     run = _open(args, settings)
     if args.detach:
         return outcome(jobs.resume(run, settings))
-    jobs.check_resumable(run)
-    jobs.prepare_resume(run)
-    return _train(settings, args.json, config=jobs.config_of(run), run=run)
+    attempt = jobs.claim(run, settings)
+    return _train(settings, args.json, config=jobs.config_of(run), run=run, attempt=attempt)
 
 
 def delete_run(args, settings) -> dict:

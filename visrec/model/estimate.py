@@ -88,6 +88,8 @@ def _full_passes(config: TrainConfig) -> float:
 def factors(records: Iterable[Mapping[str, Any]], host: str) -> dict[str, float]:
     """How much slower (above 1) than the reference each stage ran in the newest runs on a host.
 
+    A run that was resumed says nothing: parts of its stages were done twice, or found done.
+
     >>> run = {"lineage": {"host": "a"}, "samples": {"train": 1180}, "seconds": {"fine_tune": 32.0},
     ...        "settings": {"bucket": "b", "image_size": 128, "alpha": 1.0, "fine_tune_epochs": 1, "weights": "none"}}
     >>> factors([run], "a")
@@ -97,7 +99,8 @@ def factors(records: Iterable[Mapping[str, Any]], host: str) -> dict[str, float]
     """
     known: dict[str, list[float]] = {}
     for record in records:
-        if (record.get("lineage") or {}).get("host") != host or not record.get("seconds"):
+        here = (record.get("lineage") or {}).get("host") == host
+        if not here or not record.get("seconds") or record.get("resumed"):
             continue
         for stage, expected in reference(_config(record["settings"]), record.get("samples") or {}).items():
             took, before = record["seconds"].get(stage), known.setdefault(stage, [])

@@ -131,6 +131,7 @@ def _train(model, data, fed, epochs, recipe, run, reporter, watch) -> dict[str, 
         checkpoint.save(run, checkpoint.BEST, model)
     else:
         reporter.restore_history(notes["history"])
+        reporter.restore_seconds("fine_tune", notes.get("seconds", 0.0))
         reporter.log(f"Goes on after epoch {notes['epoch']} of {epochs}.")
     for epoch in range(notes["epoch"], epochs):
         if _enough(notes, recipe):
@@ -141,12 +142,14 @@ def _train(model, data, fed, epochs, recipe, run, reporter, watch) -> dict[str, 
         fitted = _one_epoch(model, fed, epoch, epochs, reporter)
         judged = judge(model, data, watch, reporter.check)
         _check_number(fitted["loss"], judged["tune_loss"], epoch)
+        reporter.confirm()
         if notes["best"] is None or judged["tune_loss"] < notes["best"]:
             notes |= {"best": judged["tune_loss"], "best_epoch": epoch + 1}
             checkpoint.save(run, checkpoint.BEST, model)
         reporter.epoch({"stage": "fine_tune", "epoch": epoch + 1, **fitted, **judged["row"]})
         reporter.log(_line(epoch, epochs, fitted, judged))
-        notes |= {"epoch": epoch + 1, "history": reporter.history}
+        seconds = reporter.closed_seconds().get("fine_tune", 0.0)
+        notes |= {"epoch": epoch + 1, "history": reporter.history, "seconds": seconds}
         checkpoint.save(run, checkpoint.LAST, model, model.optimizer, notes)
     checkpoint.load(run, checkpoint.BEST, model)
     mobilenet.freeze_before(model, "")

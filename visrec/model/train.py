@@ -108,6 +108,7 @@ def train(
     owns_process: bool = False,
     on_start: Callable[[Reporter], None] | None = None,
     name: str | None = None,
+    attempt: str = "",
 ) -> Run:
     """Train, predict and save, in this process; waits first if another training has the machine.
 
@@ -117,6 +118,7 @@ def train(
     report : called with each new Status
     owns_process : this process does nothing else, so that a cancel may end it by a signal
     on_start : called with the reporter before anything long begins (to hook signals)
+    attempt : which start or resume of the run this is (`visrec.runs.jobs.claim`); empty = take it over
 
     Raises
     ------
@@ -129,6 +131,7 @@ def train(
     run = run or jobs.new_run(config, settings, name)
     reporter = Reporter(
         run, owns_process=owns_process, listen=report, explain=sentence, device_memory=device.memory_in_use,
+        attempt=attempt, before=run.record.get("seconds"), keep=lambda seconds: run.update(seconds=seconds),
     )  # fmt: skip
     try:
         with reporter, closing(Ticket(jobs.queue_folder(settings), run.id)) as ticket:

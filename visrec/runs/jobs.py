@@ -7,6 +7,7 @@ the same machine also by a signal. Secrets travel in the environment of the proc
 
 import dataclasses
 import os
+import secrets
 import subprocess
 import sys
 import time
@@ -18,6 +19,7 @@ from visrec.errors import InputError
 from visrec.runs import process, queue
 from visrec.runs.record import Run, open_runs
 from visrec.runs.status import ACTIVE, Status
+from visrec.storage.lock import file_lock
 
 if TYPE_CHECKING:
     from visrec.config import Settings, TrainConfig
@@ -30,8 +32,7 @@ def new_run(config: "TrainConfig", settings: "Settings", name: str | None = None
     """The folder of a run that has not begun: its settings and the state *queued*."""
     record = {"kind": "trained", "bucket": config.bucket, "target": config.target, "settings": asdict(config)}
     run = open_runs(settings).create(record, name)
-    now = time.time()
-    run.write_status(Status("queued", heartbeat=now, started=now, message="Its process is starting."))
+    run.write_status(_queued("Its process is starting."))
     return run
 
 
@@ -54,20 +55,21 @@ def launch(run: Run, settings: "Settings") -> Run:
     """Let the process of a run begin; it reads its settings from ``run.json``."""
     settings.cache.mkdir(parents=True, exist_ok=True)
     output = run.store.local_path("run.log") or settings.cache / f"{run.id}.log"
+    attempt = run.written_status().attempt
     with output.open("ab") as log:
         started = subprocess.Popen(
-            [sys.executable, "-m", "visrec", "train", "--run-id", run.id],
+            [sys.executable, "-m", "visrec", "train", "--run-id", run.id, "--attempt", attempt],
             stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
             env=environment(settings, run.record.get("bucket")),
         )  # fmt: skip
-    _note_process(run, started.pid)
+    _note_process(run, started.pid, attempt)
     return run
 
 
-def _note_process(run: Run, pid: int) -> None:
+def _note_process(run: Run, pid: int, attempt: str) -> None:
     """Say which process it will be, before it can say so itself: on a busy machine its imports take a while."""
     status = run.status()
-    if status.state == "queued" and status.pid is None:
+    if status.state == "queued" and status.pid is None and status.attempt == attempt:
         began, host = process.started_at(pid), process.host()
         run.write_status(
             dataclasses.replace(status, pid=pid, process_start=began, host=host, owns_process=True)
@@ -136,9 +138,23 @@ def settle(run: Run) -> Status:
 
 def resume(run: Run, settings: "Settings") -> Run:
     """Go on with a run that was cancelled, lost or has failed, from its last checkpoint, in a new process."""
-    check_resumable(run)
-    prepare_resume(run)
+    claim(run, settings)
     return launch(run, settings)
+
+
+def claim(run: Run, settings: "Settings") -> str:
+    """Put a run that has stopped back in the queue, for one process alone; of two who ask at once one is refused.
+
+    Returns
+    -------
+    str
+        The attempt that this process must name. Who resumes it on another machine at the same moment writes another
+        one, and the process that does not find its own leaves the run alone (`visrec.runs.reporter`).
+    """
+    settings.cache.mkdir(parents=True, exist_ok=True)
+    with file_lock(settings.cache / "resume.lock"):
+        check_resumable(run)
+        return prepare_resume(run)
 
 
 def check_resumable(run: Run) -> None:
@@ -152,11 +168,18 @@ def check_resumable(run: Run) -> None:
         raise InputError(f"Run '{run.id}' was imported, not trained here; there is nothing to resume.")
 
 
-def prepare_resume(run: Run) -> None:
-    """Put a finished run back in the queue."""
+def prepare_resume(run: Run) -> str:
+    """Put a finished run back in the queue; the attempt that it now is."""
     run.store.delete("cancel.json")
+    run.update(resumed=run.record.get("resumed", 0) + 1)
+    status = _queued("Its process is starting again.")
+    run.write_status(status)
+    return status.attempt
+
+
+def _queued(message: str) -> Status:
     now = time.time()
-    run.write_status(Status("queued", heartbeat=now, started=now, message="Its process is starting again."))
+    return Status("queued", heartbeat=now, started=now, message=message, attempt=secrets.token_hex(8))
 
 
 def queue_folder(settings: "Settings") -> Path:

@@ -4,7 +4,9 @@ The training code calls `stage`, `advance`, `log` and `epoch`; a small thread wr
 so that silence means that the process is gone and not that an epoch is long. Nothing here is about models.
 """
 
+import contextlib
 import os
+import secrets
 import sys
 import threading
 import time
@@ -14,7 +16,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from visrec.errors import RunError
+from visrec.errors import InputError, RunError
 from visrec.runs import process
 from visrec.runs.record import Run, finish
 from visrec.runs.status import HEARTBEAT_SECONDS, Status
@@ -23,8 +25,20 @@ SHARES = {"prepare": 0.08, "features": 0.27, "head": 0.05, "fine_tune": 0.45, "p
 """Rough share of the whole that each stage takes, for one bar over all stages, until an estimate is at hand."""
 
 
+STOPPED = "Cancelled; what was reached is kept."
+GRACE_SECONDS = 4.0
+"""A process of its own that was asked to stop and does not look up is ended after so long; with the time until the
+request is seen this keeps a cancel through a bucket under 10 s."""
+REUSED = ("prepare", "features")
+"""Stages whose work a resumed run finds done; of fine-tuning a checkpoint knows how much (`restore_seconds`)."""
+
+
 class Cancelled(RunError):
     """The user asked the run to stop."""
+
+
+class TakenOver(Cancelled):
+    """Another process goes on with the run."""
 
 
 class Reporter:
@@ -40,6 +54,9 @@ class Reporter:
     explain : turns an exception into a sentence for a user
     resumable : whether there will be a checkpoint to go on from
     device_memory : gives the bytes in use on the GPU, None without one
+    attempt : which start or resume of the run this is; empty = a new one, and any process before it must stop
+    before : seconds of each stage that an earlier process of the run has spent
+    keep : called with the seconds of each stage, whenever one ends
     """
 
     def __init__(
@@ -53,9 +70,14 @@ class Reporter:
         heartbeat: float = HEARTBEAT_SECONDS,
         resumable: bool = True,
         device_memory: Callable[[], int | None] = lambda: None,
+        attempt: str = "",
+        before: Mapping[str, float] | None = None,
+        keep: Callable[[dict[str, float]], None] = lambda seconds: None,
     ):
         self.run = run
-        self.seconds: dict[str, float] = {}
+        self.seconds: dict[str, float] = dict(before or {})
+        self._earlier = set(self.seconds) - set(REUSED)
+        self._keep = keep
         self._listen = listen
         self._explain = explain
         self._shares = dict(shares)
@@ -63,6 +85,9 @@ class Reporter:
         self._device_memory = device_memory
         self._lock = threading.RLock()
         self._asked = threading.Event()
+        self._asked_since: float | None = None
+        self._taken_over = threading.Event()
+        self._new = not attempt
         self._ended = threading.Event()
         self._log = _Log(run)
         self._history: list[dict[str, Any]] = []
@@ -72,10 +97,14 @@ class Reporter:
         self.status = Status(
             "queued", started=now, heartbeat=now, pid=pid, process_start=began, host=process.host(),
             owns_process=owns_process, message="Starting.", resumable=resumable,
+            attempt=attempt or secrets.token_hex(8),
         )  # fmt: skip
         self._thread = threading.Thread(target=self._beat, name="visrec-heartbeat", daemon=True)
 
     def __enter__(self) -> "Reporter":
+        if self._new:
+            self.run.write_status(self.status)
+        self.confirm()
         self._write()
         self._thread.start()
         return self
@@ -84,27 +113,40 @@ class Reporter:
         self._close_stage()
         self._ended.set()
         self._thread.join(timeout=30)
+        if self._taken():
+            return False
         state, message, fault = self._outcome(error)
-        if error is not None and state == "failed":
-            self.log("".join(traceback.format_exception(error)).rstrip())
-        self.log(message)
-        self._log.flush()
-        with self._lock:
+        with self._lock:  # the status first: on a full disk there may be room for it and none for the log
             self.status = finish(self.status, state, message, now=time.time(), error=fault)
             self._write()
+        with contextlib.suppress(OSError):
+            if error is not None and state == "failed":
+                self.log("".join(traceback.format_exception(error)).rstrip())
+            self.log(message)
+            self._log.flush()
         if state == "cancelled":
             self.run.store.delete("cancel.json")
         return False
 
     def wait_for_turn(self, position: Callable[[], int], poll: float = 0.5, slots: int = 1) -> None:
         """Stay queued until ``position()`` is 0; ``slots`` of them may train at a time."""
+        shown = 0
         while ahead := position():
-            runs = "one run" if ahead == 1 else f"{ahead} runs"
-            rule = "one trains" if slots == 1 else f"{slots} train"
-            self._change(position=ahead, message=f"Waits for {runs} before it; {rule} at a time.")
+            if ahead != shown:  # the heartbeat writes as well: a long wait need not be written anew at every look
+                self._tell_position(ahead, slots)
+                shown = ahead
             self._asked.wait(poll)
             self.check()
         self._change(position=0, state="running", message="Its turn.")
+
+    def _tell_position(self, ahead: int, slots: int) -> None:
+        runs = "one run" if ahead == 1 else f"{ahead} runs"
+        rule = "one trains" if slots == 1 else f"{slots} train"
+        self._change(write=False, position=ahead, message=f"Waits for {runs} before it; {rule} at a time.")
+        try:
+            self._write()
+        except OSError as error:  # the next heartbeat tells it: a store that hiccups must not end a run that waits
+            self._complain(error)
 
     def use_stages(self, seconds: Mapping[str, float]) -> None:
         """Only these stages will come, and take about so long; one bar over all of them is divided accordingly."""
@@ -113,6 +155,10 @@ class Reporter:
     def stage(self, name: str, message: str) -> None:
         """Begin a stage; the one before ends and its seconds are kept."""
         self._close_stage()
+        self._keep(dict(self.seconds))
+        if name in self._earlier:  # an earlier process did it, and its work is done again
+            self.seconds.pop(name, None)
+            self._earlier.discard(name)
         self._stage_began = time.monotonic()
         self.log(f"[{name}] {message}")
         self._change(
@@ -163,6 +209,10 @@ class Reporter:
         spent = time.monotonic() - self._stage_began
         return {**self.seconds, stage: round(self.seconds.get(stage, 0.0) + spent, 3)} if stage else self.seconds
 
+    def restore_seconds(self, stage: str, seconds: float) -> None:
+        """An earlier process has spent so long on what a checkpoint of this stage holds."""
+        self.seconds[stage] = seconds
+
     def ask_to_stop(self) -> None:
         """Stop at the next step; safe to call from a signal handler."""
         self._asked.set()
@@ -173,14 +223,21 @@ class Reporter:
 
     def check(self) -> None:
         """Raise `Cancelled` when asked to stop."""
+        if self._taken_over.is_set():
+            raise TakenOver(f"Another process goes on with run '{self.run.id}'; this one leaves it alone.")
         if self.stop():
             raise Cancelled(f"Run '{self.run.id}' was cancelled.")
+
+    def confirm(self) -> None:
+        """Raise `TakenOver` when another process has the run by now; ask before writing what it would go on from."""
+        self._taken()
+        self.check()
 
     def _outcome(self, error: BaseException | None) -> tuple[str, str, str]:
         if error is None:
             return "done", "Done.", ""
         if isinstance(error, Cancelled | KeyboardInterrupt) or self.stop():
-            return "cancelled", "Cancelled; what was reached is kept.", ""
+            return "cancelled", STOPPED, ""
         sentence = self._explain(error)
         return "failed", sentence, sentence
 
@@ -206,28 +263,62 @@ class Reporter:
 
     def _write(self) -> None:
         with self._lock:
-            self.status = replace(self.status, heartbeat=time.time())
-            self.run.write_status(self.status)
+            if not self._taken():
+                self.status = replace(self.status, heartbeat=time.time())
+                self.run.write_status(self.status)
+
+    def _taken(self) -> bool:
+        """Whether the status names another attempt: a resume thought this process lost, and has started another."""
+        if not self._taken_over.is_set():
+            with contextlib.suppress(InputError, OSError):  # not there, damaged or out of reach: nothing is known
+                if self.run.written_status().attempt != self.status.attempt:
+                    self._taken_over.set()
+                    self._asked.set()
+        return self._taken_over.is_set()
 
     def _beat(self) -> None:
-        """Every second look for a cancel request on this machine (every heartbeat in a bucket), and give a sign."""
+        """Every second look for a cancel request on this machine (every few in a bucket), and give a sign."""
         local = self.run.store.local_path("status.json") is not None
-        tick, silent = (min(1.0, self._heartbeat) if local else self._heartbeat), 0.0
-        while not self._ended.wait(tick):
-            silent += tick
+        tick = min(1.0, self._heartbeat) if local else self._heartbeat / 2
+        told = time.monotonic()
+        while not self._ended.wait(min(0.5, tick) if self.stop() else tick):
             try:
                 if self.run.cancel_asked():
                     self._asked.set()
-                if silent >= self._heartbeat or local:
-                    with self._lock:
-                        self.status = replace(
-                            self.status, memory=process.memory(), device_memory=self._device_memory()
-                        )  # fmt: skip
-                        self._write()
-                    self._log.flush()
-                    silent = 0.0
+                if local or time.monotonic() - told >= self._heartbeat:
+                    self._give_sign()
+                    told = time.monotonic()
+                self._end_if_deaf()
             except Exception as error:  # a store that hiccups must not silence the heartbeat for good
-                print(f"visrec: could not write the status of run {self.run.id}: {error}", file=sys.stderr)
+                self._complain(error)
+
+    def _give_sign(self) -> None:
+        with self._lock:
+            self.status = replace(self.status, memory=process.memory(), device_memory=self._device_memory())
+            self._write()
+        if not self._taken_over.is_set():
+            self._log.flush()
+
+    def _end_if_deaf(self) -> None:
+        """End a process that was asked to stop and does not: nothing looks while TensorFlow loads, traces or exports.
+
+        One whose run another process has by now ends at once.
+        """
+        if not (self.stop() and self.status.owns_process) or self._ended.is_set():
+            return
+        if self._taken_over.is_set():
+            os._exit(RunError.exit_code)
+        self._asked_since = self._asked_since or time.monotonic()
+        if time.monotonic() - self._asked_since < GRACE_SECONDS:
+            return
+        with self._lock:
+            self.status = finish(self.status, "cancelled", STOPPED, now=time.time())
+            self._write()
+        self.run.store.delete("cancel.json")
+        os._exit(RunError.exit_code)
+
+    def _complain(self, error: BaseException) -> None:
+        print(f"visrec: could not write the status of run {self.run.id}: {error}", file=sys.stderr)
 
 
 class _Log:
