@@ -7,12 +7,15 @@ generator seeded by (seed, what is drawn): results do not depend on the order of
 """
 
 import zlib
+from collections.abc import Iterator
 
 import numpy as np
 
 REPLICATES = 2_000
 BLOCK = 2_000
 """Replicates whose pairs are compared at a time."""
+MOST_BYTES = 400_000_000
+"""What the redraws of a table of many classes may take at a time."""
 TIE = 1e-5
 """Relative difference below which a draw counts as a tie with what was seen."""
 
@@ -201,14 +204,43 @@ def permute_classes(counts: np.ndarray, replicates: int, rng: np.random.Generato
     """
     cells, k, m = counts.shape
     result = np.zeros((replicates, cells, k, m), dtype=np.int64)
+    for label, answer, drawn in _dealt_answers(counts, replicates, rng):
+        result[:, :, label, answer] = drawn
+    return result
+
+
+def permute_margins(counts: np.ndarray, replicates: int, rng: np.random.Generator) -> Iterator[tuple]:
+    """What balanced accuracy and F1 need of `permute_classes`, without a square of the classes in memory.
+
+    Yields
+    ------
+    right, answered : int64, shape (some replicates, cells, k)
+        Rows of each class answered with it, and all rows answered with it. All replicates come at once unless the
+        two would take more than `MOST_BYTES`.
+    """
+    cells, k, _ = counts.shape
+    block = max(1, MOST_BYTES // (16 * cells * k))
+    for start in range(0, replicates, block):
+        many = min(block, replicates - start)
+        right, answered = np.zeros((2, many, cells, k), dtype=np.int64)
+        for label, answer, drawn in _dealt_answers(counts, many, rng):
+            if answer < k:  # a further answer stands for none
+                answered[:, :, answer] += drawn
+            if answer == label:
+                right[:, :, label] = drawn
+        yield right, answered
+
+
+def _dealt_answers(counts: np.ndarray, replicates: int, rng: np.random.Generator) -> Iterator[tuple]:
+    """(label, answer, how many such rows fall into each cell: (replicates, cells)), but no answer never given."""
+    _, k, m = counts.shape
     for label in range(k):
         left = np.repeat(counts[:, label, :].sum(axis=1)[None, :], replicates, axis=0)
-        for answer in range(m - 1):
+        for answer in np.flatnonzero(counts[:, label, : m - 1].any(axis=0)):
             drawn = _deal(left, int(counts[:, label, answer].sum()), rng)
-            result[:, :, label, answer] = drawn
+            yield label, answer, drawn
             left = left - drawn
-        result[:, :, label, m - 1] = left
-    return result
+        yield label, m - 1, left
 
 
 def _deal(left: np.ndarray, many: int, rng: np.random.Generator) -> np.ndarray:

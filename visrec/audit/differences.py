@@ -23,10 +23,13 @@ from visrec.audit.rates import (
     composite_bases,
     composites,
     is_correct,
+    macro_averages,
     ratio,
     shares,
 )
 
+BLOCK_BYTES = 64_000_000
+"""What a block of redraws may take."""
 TAILS = ((1 - LEVEL) / 2, (1 + LEVEL) / 2)
 
 
@@ -66,7 +69,7 @@ def composite_intervals(table: CellTable, question: Question) -> dict[str, tuple
     exact = composite_simultaneous(counts, is_class, together=False)
     n = composite_bases(counts, is_class)
     rng = chance.generator(question.seed, *table.by, "composite intervals")
-    drawn = composites(_bootstrap_cells(counts, question.replicates, rng), is_class)
+    drawn = _bootstrap_composites(counts, is_class, question.replicates, rng)
     result = {}
     for rate in COMPOSITES:
         low, high = percentiles(drawn[rate])
@@ -78,15 +81,54 @@ def composite_intervals(table: CellTable, question: Question) -> dict[str, tuple
     return result
 
 
-def _bootstrap_cells(counts: np.ndarray, replicates: int, rng: np.random.Generator) -> np.ndarray:
-    """Redraw every cell at its own size: counts (cells, ...) to (replicates, cells, ...)."""
+def _bootstrap_composites(counts: np.ndarray, is_class: bool, replicates: int, rng) -> dict[str, np.ndarray]:
+    """Balanced accuracy and F1, float64 (replicates, cells), of every cell redrawn at its own size.
+
+    Drawn block by block and reduced at once: whole tables of many classes would fill the memory. Squares of the
+    matrix that no row of any cell is in are not drawn; the draws of the others are the same without them.
+    """
     flat = counts.reshape(len(counts), -1)
-    total = flat.sum(axis=1)
-    share = np.where(total[:, None] > 0, flat / np.maximum(total, 1)[:, None], 1 / flat.shape[1])
-    halves = zip(rng.spawn(2), (replicates // 2, replicates - replicates // 2), strict=True)
+    total, used = flat.sum(axis=1), flat.any(axis=0)
+    used |= is_class
+    used[-1] = True  # the last one takes what the others leave
+    share = np.where(total[:, None] > 0, flat / np.maximum(total, 1)[:, None], 1 / flat.shape[1])[:, used]
+    reduce = _class_composites if is_class else _macro_composites(np.flatnonzero(used), *counts.shape[1:])
+    block = max(1, BLOCK_BYTES // share.nbytes)
+
+    def half(generator: np.random.Generator, many: int) -> list[dict]:
+        sizes = [min(block, many - start) for start in range(0, many, block)]
+        return [reduce(generator.multinomial(total, share, size=(size, len(total)))) for size in sizes]
+
     with ThreadPoolExecutor(2) as cores:  # two halves whatever the machine, so that the draws are the same on all
-        drawn = list(cores.map(lambda half: half[0].multinomial(total, share, size=(half[1], len(total))), halves))
-    return np.concatenate(drawn).reshape(replicates, *counts.shape)
+        halves = cores.map(half, rng.spawn(2), (replicates // 2, replicates - replicates // 2))
+        blocks = [block for blocks in halves for block in blocks]
+    return {rate: np.concatenate([block[rate] for block in blocks]) for rate in COMPOSITES}
+
+
+def _class_composites(drawn: np.ndarray) -> dict[str, np.ndarray]:
+    return composites(drawn, True)
+
+
+def _macro_composites(squares: np.ndarray, k: int, m: int):
+    """A function from redrawn counts (..., squares) of some squares of k x m matrices to `macro_averages`."""
+    label, answer = np.divmod(squares, m)
+    by_answer = np.argsort(answer, kind="stable")
+
+    def reduce(drawn: np.ndarray) -> dict[str, np.ndarray]:
+        right = np.zeros((*drawn.shape[:-1], k), dtype=np.int64)
+        right[..., label[label == answer]] = drawn[..., label == answer]
+        labelled = _summed(drawn, label, k)
+        return macro_averages(right, labelled, _summed(drawn[..., by_answer], answer[by_answer], m)[..., :k])
+
+    return reduce
+
+
+def _summed(drawn: np.ndarray, place: np.ndarray, many: int) -> np.ndarray:
+    """Sums of the last axis by place (sorted), shape (..., many)."""
+    result = np.zeros((*drawn.shape[:-1], many), dtype=np.int64)
+    there, starts = np.unique(place, return_index=True)
+    result[..., there] = np.add.reduceat(drawn, starts, axis=-1)
+    return result
 
 
 def against_rest(table: CellTable, question: Question) -> pd.DataFrame:

@@ -24,6 +24,7 @@ from visrec.audit.rates import (
     composite_bases,
     composites,
     is_correct,
+    macro_averages,
     shares,
 )
 
@@ -172,10 +173,16 @@ def composite_draws(table: CellTable, question: Question) -> Draws:
 
     Depends on the counts, outcome, seed and replicates of the question, not on its minimum count.
     """
-    is_class = not is_correct(table, question.outcome)
     rng = chance.generator(question.seed, *table.by, "composites")
-    permute = chance.permute_binary if is_class else chance.permute_classes
-    return composites(permute(composite_counts(table, question), question.replicates, rng), is_class)
+    counts = composite_counts(table, question)
+    if not is_correct(table, question.outcome):
+        return composites(chance.permute_binary(counts, question.replicates, rng), True)
+    labelled = counts.sum(axis=2)  # a cell keeps its labels
+    blocks = [
+        macro_averages(right, labelled, answered)
+        for right, answered in chance.permute_margins(counts, question.replicates, rng)
+    ]
+    return {rate: np.concatenate([block[rate] for block in blocks]) for rate in COMPOSITES}
 
 
 def composite_gaps(table: CellTable, question: Question, dealt: Callable[[], Draws] | None = None) -> dict[str, Gap]:

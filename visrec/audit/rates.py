@@ -103,7 +103,15 @@ def composites(counts: np.ndarray, outcome_is_class: bool) -> dict[str, np.ndarr
         balanced = (ratio(tp, tp + fn) + ratio(tn, tn + fp)) / 2
         return {"balanced_accuracy": balanced, "f1": ratio(2 * tp, 2 * tp + fp + fn)}
     right = np.diagonal(counts, axis1=-2, axis2=-1)
-    labelled, answered = counts.sum(axis=-1), counts.sum(axis=-2)[..., : counts.shape[-2]]
+    return macro_averages(right, counts.sum(axis=-1), counts.sum(axis=-2)[..., : counts.shape[-2]])
+
+
+def macro_averages(right: np.ndarray, labelled: np.ndarray, answered: np.ndarray) -> dict[str, np.ndarray]:
+    """Mean recall and mean F1 over classes, float64 (...), from three counts of each class, int (..., k).
+
+    >>> float(macro_averages(np.array([1, 2]), np.array([2, 2]), np.array([1, 3]))["balanced_accuracy"])
+    0.75
+    """
     return {
         "balanced_accuracy": ratio(right, labelled).mean(axis=-1),
         "f1": ratio(2 * right, labelled + answered).mean(axis=-1),
