@@ -49,6 +49,9 @@ def files(tmp_path_factory) -> Path:
     net(3, None).save(folder / "logits.keras")
     net(3, "sigmoid").save(folder / "several.keras")
     net(2, "softmax", size=None).save(folder / "open.keras")
+    open_size = net(2, "softmax", size=None)
+    (folder / "open.tflite").write_bytes(tf.lite.TFLiteConverter.from_keras_model(open_size).convert())
+    net(2, "softmax", size=20).save(folder / "small.keras")
     net(2, "softmax", channels=1).save(folder / "grey.keras")
     (folder / "broken.tflite").write_bytes(b"no model")
     (folder / "broken.keras").write_bytes(b"no model")
@@ -152,6 +155,7 @@ def test_eight_bit_tflite_is_read_in_its_own_units(images):
         ("logit.keras", "ab", {}, "say so with --logits"),
         ("several.keras", "abc", {}, "several answers may be true"),
         ("open.keras", "ab", {}, "say with --size N"),
+        ("open.tflite", "ab", {}, "say with --size N"),
         ("grey.keras", "ab", {}, "grey images"),
         ("broken.tflite", "ab", {}, "cannot be read as a TFLite model"),
         ("broken.keras", "ab", {}, "cannot be loaded as a Keras model"),
@@ -179,6 +183,30 @@ def test_size_said_for_an_open_model_is_kept(files):
     found = foreign.open_foreign(files / "open.keras", ["a", "b"], size=48)
 
     assert (48, (None, 48, 48, 3)) == (found.image_size, found.model.input_shape)
+
+
+def test_an_open_tflite_answers_at_the_size_that_was_said(files, tmp_path):
+    """Its file says one pixel until it is told otherwise; the run remembers the size for whoever asks it later."""
+    from visrec.model.import_model import import_model
+    from visrec.model.predict import load_predictor
+
+    images = np.random.default_rng(0).uniform(0, 255, (3, 48, 48, 3)).astype(np.float32)
+    settings = Settings(runs=str(tmp_path / "runs"), cache=tmp_path / "cache")
+    run = import_model(files / "open.tflite", settings, ["a", "b"], scale="0..1", size=48)
+    predictor = load_predictor(run)
+
+    assert (48, 48) == (run.record["image_size"], predictor.image_size)
+    expected = net(2, "softmax", size=None).predict_on_batch(images / 255)
+    np.testing.assert_allclose(predictor(images), expected, atol=1e-5)
+
+
+def test_a_model_of_smaller_images_than_ours_answers_for_a_bucket(files, tiny_settings, tmp_path, monkeypatch, capsys):
+    """What MobileNetV2 takes is no limit for another model."""
+    settings = own_runs(tiny_settings, tmp_path, monkeypatch)
+    command = ["import-model", str(files / "small.keras"), "--labels", "neutral,smiling", "--bucket", "tiny"]
+
+    assert cli.run([*command, "--target", "expression", "--scale", "0..1"]) == 0, capsys.readouterr().err
+    assert 20 == open_runs(settings).open("latest").record["image_size"]
 
 
 @pytest.mark.parametrize("name", ["m.keras", "m.tflite"])

@@ -92,7 +92,7 @@ def unpacked(archive: Path, scratch: Path) -> Path:
 
 
 def _tflite(data: bytes, labels, scale: str, size: int | None, logits: bool, name: str) -> Foreign:
-    raw = TfliteEngine(data, scale=scale, probabilities=False)
+    raw = TfliteEngine(data, scale=scale, probabilities=False, size=size)
     check_size(size, raw.image_size)
     check_classes(raw.outputs, labels)
     check_outputs(raw(_probes(raw.image_size)), logits, name)

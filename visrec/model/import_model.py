@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from visrec.config import Settings, TrainConfig
 from visrec.errors import InputError, RunError, VisrecError
 from visrec.model import foreign
+from visrec.model.mobilenet import MAX_SIZE, MIN_SIZE
 from visrec.runs import jobs
 from visrec.runs.record import Run, open_runs
 from visrec.runs.reporter import Cancelled, Reporter
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from visrec.model.train import Plan
 
 SHARES = {"export": 0.1, "prepare": 0.3, "predict": 0.6}
+SMALLEST, LARGEST = 8, 2048
+"""Pixels of a side that `visrec.data.prepare` takes."""
 BLOCK = 256
 """Images answered for between two looks at whether the user wants to stop."""
 
@@ -129,7 +132,17 @@ def _planned(bucket: str, target, by, size: int, labels: list[str], settings: Se
     from visrec.model.train import plan
 
     watched = None if by is None else tuple(by)
-    planned = plan(TrainConfig(bucket=bucket, target=target, by=watched, image_size=size, weights="none"), settings)
+    if not SMALLEST <= size <= LARGEST:
+        raise InputError(
+            f"The model takes images of {size} px; a bucket's images are made {SMALLEST} to {LARGEST} px. Import it "
+            "without --bucket, and audit a table of its predictions."
+        )
+    # what MobileNetV2 takes does not bind another model: its size is put in once the rest of the plan is checked
+    wanted = TrainConfig(
+        bucket=bucket, target=target, by=watched, image_size=min(max(size, MIN_SIZE), MAX_SIZE), weights="none",
+        sample_weights="none",
+    )  # fmt: skip
+    planned = plan(wanted, settings)
     samples = planned.samples[planned.samples["split"].isin(["val", "test"])].reset_index(drop=True)
     if samples.empty:
         raise InputError(f"The bucket '{bucket}' has no val or test images to judge the model by.")
@@ -139,7 +152,7 @@ def _planned(bucket: str, target, by, size: int, labels: list[str], settings: Se
             f"The bucket's column '{planned.config.target}' has the classes {', '.join(unknown)}, which are not among "
             f"the model's: {', '.join(labels)}. Give --labels as the bucket writes them, or another --target."
         )
-    return replace(planned, samples=samples)
+    return replace(planned, samples=samples, config=replace(planned.config, image_size=size))
 
 
 def _record(path: Path, labels: list[str], found, scale: str, logits: bool, planned) -> dict[str, Any]:
@@ -149,7 +162,7 @@ def _record(path: Path, labels: list[str], found, scale: str, logits: bool, plan
         "image_size": found.image_size, "warnings": [], "weights_note": f"The model of {path.name}.",
     }  # fmt: skip
     if found.tflite is not None:
-        record["tflite"] = {"scale": scale, "logits": logits}
+        record["tflite"] = {"scale": scale, "logits": logits, "size": found.image_size}
     if planned:
         config = planned.config
         settings |= {"bucket": config.bucket, "target": config.target, "by": list(config.by), "fit": config.fit}

@@ -74,7 +74,9 @@ def load_predictor(source: "Run | Path | str", *, device_busy: bool = False, cac
     if isinstance(source, Run) and (kept := source.record.get("tflite")):
         from visrec.model.tflite import TfliteEngine
 
-        engine = TfliteEngine(source.local("model.tflite"), scale=kept["scale"], logits=kept["logits"])
+        engine = TfliteEngine(
+            source.local("model.tflite"), scale=kept["scale"], logits=kept["logits"], size=kept.get("size")
+        )  # fmt: skip
         return Predictor(engine, source.labels(), source.fit)
     path, labels = _source(source)
     fit = source.fit if isinstance(source, Run) else "stretch"

@@ -28,17 +28,25 @@ class TfliteEngine:
     scale : pixel range the model takes, a key of `SCALES`
     logits : its outputs are logits
     probabilities : False leaves the outputs as the model gives them
+    size : side of its images, where the file leaves it open; one that the file fixes stays
 
     Raises
     ------
     InputError
-        If it is no TFLite model, or does not take one RGB image and give one row of scores.
+        If it is no TFLite model, leaves its size open and none was said, or does not take one RGB image and give one
+        row of scores.
     """
 
     name = "tflite"
 
     def __init__(
-        self, source: "Path | bytes", *, scale: str = "0..255", logits: bool = False, probabilities: bool = True
+        self,
+        source: "Path | bytes",
+        *,
+        scale: str = "0..255",
+        logits: bool = False,
+        probabilities: bool = True,
+        size: int | None = None,
     ):
         from visrec.model import device
 
@@ -50,7 +58,10 @@ class TfliteEngine:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", UserWarning)  # that the interpreter will move to another package
                 self._interpreter = tf.lite.Interpreter(model_content=data, num_threads=device.cores())
+            self._settle_size(size)
             self._interpreter.allocate_tensors()
+        except InputError:
+            raise
         except (ValueError, RuntimeError) as error:
             raise InputError(f"The file cannot be read as a TFLite model: {_first_line(error)}.") from error
         inputs, outputs = self._interpreter.get_input_details(), self._interpreter.get_output_details()
@@ -68,6 +79,16 @@ class TfliteEngine:
         self.width = max(2, self.outputs) if probabilities else self.outputs
         self._scale, self._logits, self._finished = SCALES[scale], logits, probabilities
         self._lock = threading.Lock()  # an interpreter holds one input at a time
+
+    def _settle_size(self, size: int | None) -> None:
+        """Say how large the images are where the file leaves it open; until then their ``shape`` says one pixel."""
+        details = self._interpreter.get_input_details()
+        signature = [None if edge < 0 else int(edge) for edge in details[0].get("shape_signature", ())]
+        if len(details) != 1 or len(signature) != 4 or None not in signature[1:3] or square_side(tuple(signature)):
+            return
+        if not size:
+            raise InputError("The model takes images of any size; say with --size N which one it was trained on.")
+        self._interpreter.resize_tensor_input(details[0]["index"], [signature[0] or 1, size, size, 3])
 
     def __call__(
         self, images: "np.ndarray", *, out: "np.ndarray | None" = None, progress: Callable[[int], None] | None = None
