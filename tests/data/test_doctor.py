@@ -6,12 +6,14 @@ import zipfile
 
 import pytest
 
-from tests.data.conftest import encoded, photo
+from tests.data.conftest import clean_rows, encoded, make_clean, photo, write_table
 from visrec.cli import run
 from visrec.data import scan as scan_module
+from visrec.data.decisions import save_decisions
 from visrec.data.doctor import inspect
+from visrec.data.layouts import read_bucket
 from visrec.data.problems import SEVERITIES
-from visrec.errors import NotFoundError, RunError
+from visrec.errors import InputError, NotFoundError, RunError
 from visrec.storage.folder import FolderStore
 from visrec.storage.zipped import open_zip
 
@@ -135,6 +137,79 @@ def test_images_that_went_away_after_the_listing_are_named(clean_bucket, tmp_pat
     assert [] == later.problems
 
 
+@pytest.mark.parametrize(("wish", "words"), [({"target": "lable"}, "'label'"), ({"by": ["sight", "site"]}, "'site'")])
+def test_a_column_that_is_not_there_is_refused_with_the_nearest(clean_bucket, wish, words):
+    """Before any image is looked at, instead of silently checking less."""
+    seen = []
+    with pytest.raises(InputError, match=rf"There is no column '{'lable' if 'target' in wish else 'sight'}'.*{words}"):
+        inspect(clean_bucket, progress=lambda done, total: seen.append(done), **wish)
+    assert [] == seen
+
+
+def test_labels_counted_are_those_of_the_target_asked_for(clean_bucket):
+    """By site, the labels are the sites."""
+    document = inspect(clean_bucket, target="site").to_json()
+
+    assert ("site", {"north": 140, "south": 140}) == (document["target"], document["labels"])
+
+
+def test_one_attribute_to_watch_may_stand_without_brackets(tmp_path):
+    """by = "site" is the site, not s, i, t and e; anything else than names is refused."""
+    store = make_clean(tmp_path / "clean")
+    store.write("visrec.toml", b'[train]\nby = "site"\n')
+    assert ["site"] == read_bucket(store).defaults["by"]
+
+    store.write("visrec.toml", b"[train]\nby = 3\n")
+    with pytest.raises(InputError, match="by = 3; expected names"):
+        read_bucket(store)
+
+
+def test_small_cells_are_named_where_visrec_draws_the_images_to_judge_by(tmp_path):
+    """A fifth of 120 are 24: an audit of this bucket will say 'too few images', and the doctor says so before."""
+    store = make_clean(tmp_path / "clean")
+    write_table(store, [row | {"split": ""} for row in clean_rows()[:240]])
+    found = {p.kind: p for p in inspect(store).problems}
+
+    assert ["site: north (24)", "site: south (24)"] == sorted(found["small_cell"].examples)
+    assert "when 20% are drawn for it" in found["small_cell"].advice
+
+
+def test_decisions_of_the_bucket_are_in_force_unless_others_were_kept(tmp_path):
+    """visrec.toml speaks for whoever gets the bucket; what was decided here goes before it."""
+    store = make_clean(tmp_path / "clean")
+    store.write("visrec.toml", b'[decisions]\nduplicate = "drop_extra"\nrare_class = "drop"\n')
+    save_decisions(tmp_path / "cache", store.url, {"rare_class": "keep"})
+    inspection = inspect(store, cache_dir=tmp_path / "cache")
+
+    assert {"duplicate": "drop_extra", "rare_class": "keep"} == inspection.to_json()["decisions"]
+    assert inspection.decisions == inspection.table.decisions
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('[decisions]\nduplicat = "keep"', "Did you mean 'duplicate'"),
+        ('[decisions]\nduplicate = "burn"', "'burn' is no choice for 'duplicate'"),
+        ("[decisions]\nduplicate = true", "'True' is no choice for 'duplicate'"),
+        ('decisions = "keep"', "expected a table"),
+    ],
+)
+def test_a_decision_of_the_bucket_that_does_not_exist_is_refused(tmp_path, text, words):
+    """A mistyped kind would otherwise leave its default in force, unsaid."""
+    store = make_clean(tmp_path / "clean")
+    store.write("visrec.toml", text.encode())
+    with pytest.raises(InputError, match=words):
+        read_bucket(store)
+
+
+def test_a_label_table_that_was_cut_off_is_read_as_far_as_it_goes(tmp_path):
+    """UTF-16, as Excel writes it, with half a letter at its end: the other rows are there."""
+    store = make_clean(tmp_path / "clean")
+    store.write("labels.csv", "\ufefffile,label\ntrain/0.jpg,cat\ntrain/1.jpg,dog\n".encode("utf-16-le") + b"t")
+    store.write("visrec.toml", b"")
+    assert {"cat", "dog"} == set(read_bucket(store).samples["label"])
+
+
 def test_looking_can_be_stopped(clean_bucket):
     """And reports its progress."""
     seen = []
@@ -177,6 +252,17 @@ def test_command_inspects_and_decides(clean_bucket, tmp_path, monkeypatch, capsy
     assert {"duplicate": "drop_extra"} == json.loads(capsys.readouterr().out)["decisions"]
     assert 2 == run(["inspect", bucket, "--decide", "duplicate=burn"])
     assert "keep, drop_extra" in capsys.readouterr().err
+
+
+def test_command_shows_which_choice_is_in_force(faulty_bucket, tmp_path, monkeypatch, capsys):
+    """The default until another is decided."""
+    monkeypatch.setenv("VISREC_CACHE", str(tmp_path))
+    bucket = str(faulty_bucket[0].root)
+
+    assert 0 == run(["inspect", bucket, "--decide", "duplicate=drop_extra"])
+    shown = capsys.readouterr().out
+    assert "--decide duplicate=keep|drop_extra  (in force: drop_extra)" in shown
+    assert "--decide rare_class=keep|drop  (in force: keep)" in shown
 
 
 def test_command_refuses_an_unknown_bucket(capsys):

@@ -76,7 +76,7 @@ def inspect_bucket(args, settings) -> dict:
             store,
             layout=args.layout,
             target=args.target,
-            by=args.by.split(",") if args.by else None,
+            by=[name.strip() for name in args.by.split(",") if name.strip()] if args.by else None,
             cache_dir=settings.cache,
             progress=bar,
         )
@@ -151,4 +151,5 @@ def _show_inspection(result: dict) -> None:
         for example in found["examples"]:
             print(f"    {example}")
         if found["choices"]:
-            print(f"    --decide {found['kind']}=" + "|".join(found["choices"]))
+            chosen = result["decisions"].get(found["kind"], found["choices"][0])
+            print(f"    --decide {found['kind']}=" + "|".join(found["choices"]) + f"  (in force: {chosen})")

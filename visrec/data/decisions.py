@@ -65,6 +65,30 @@ def save_decisions(cache_dir: Path, url: str, decisions: Mapping[str, str]) -> d
     return whole
 
 
+def in_force(description: Mapping, kept: Mapping[str, str] | None = None) -> dict[str, str]:
+    """What was decided for a bucket: ``[decisions]`` of its ``visrec.toml``, overlaid by what was kept here.
+
+    Raises
+    ------
+    InputError
+        ``visrec.toml`` decides a kind that leaves no choice, or names a choice it does not have.
+
+    Examples
+    --------
+    >>> in_force({"decisions": {"duplicate": "drop_extra", "rare_class": "drop"}}, {"rare_class": "keep"})
+    {'duplicate': 'drop_extra', 'rare_class': 'keep'}
+    """
+    said = description.get("decisions", {})
+    if not isinstance(said, Mapping):
+        raise InputError(f'visrec.toml says decisions = {said!r}; expected a table [decisions] with KIND = "CHOICE".')
+    decisions = {kind: str(choice) for kind, choice in said.items()}
+    try:
+        check_decisions(decisions)
+    except InputError as error:
+        raise InputError(f"[decisions] in visrec.toml: {error}") from error
+    return {**decisions, **(kept or {})}
+
+
 def check_decisions(decisions: Mapping[str, str]) -> None:
     """Raise a sentence for a kind or a choice that does not exist."""
     for kind, choice in decisions.items():

@@ -8,6 +8,7 @@ import pandas as pd
 
 from visrec.data.decisions import CHOICES, FEWEST
 from visrec.data.problems import Problem, problem
+from visrec.data.split import VAL_SHARE
 from visrec.data.table import BucketTable
 
 RARE = FEWEST["rare_class"]
@@ -71,14 +72,15 @@ def _small_cells(samples: pd.DataFrame, by: Sequence[str]) -> list[Problem]:
         return []
     judged = samples[samples["split"] == "test"]
     judged = judged if len(judged) else samples[samples["split"] == "val"]
-    if not len(judged):
-        return []
+    share, drawn = (1.0, "") if len(judged) else (VAL_SHARE, f" when {VAL_SHARE:.0%} are drawn for it")
     found = []
     for name in by:
-        counts = judged[name].value_counts()
+        counts = (share * (judged if len(judged) else samples)[name].value_counts()).round().astype(int)
         small = counts[counts < MIN_CELL]
         if len(small):
-            advice = f"Fewer than {MIN_CELL} images to judge these groups by; an audit will say 'too few images'."
+            advice = (
+                f"Fewer than {MIN_CELL} images to judge these groups by{drawn}; an audit will say 'too few images'."
+            )
             found.append(problem("small_cell", "info", [f"{name}: {line}" for line in _counted(small)], advice))
     return found
 

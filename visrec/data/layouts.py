@@ -62,6 +62,7 @@ def read_bucket(store: Store, *, layout: str | None = None, decisions: Mapping[s
         objects=source.objects,
         images=source.images,
         url=store.url,
+        decisions=source.in_force,
     )
 
 
@@ -124,7 +125,14 @@ def _train_defaults(source: Source, table: BucketTable) -> dict:
     defaults = dict(source.description.get("train", {}))
     wanted = [defaults["target"]] if "target" in defaults else []
     by = defaults.get("by", [])
-    for name in [*wanted, *([by] if isinstance(by, str) else by)]:
+    by = [by] if isinstance(by, str) else by
+    if not isinstance(by, list):
+        raise InputError(
+            f'{DESCRIPTION} in {source.store.url} says by = {by!r}; expected names such as ["race", "age"].'
+        )
+    if "by" in defaults:
+        defaults["by"] = by
+    for name in [*wanted, *by]:
         if name not in table.samples:
             raise InputError(
                 f"{DESCRIPTION} in {table.url or source.store.url} names the column '{name}'. "

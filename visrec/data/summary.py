@@ -7,8 +7,12 @@ from visrec.data.table import BucketTable
 UNKNOWN = "(unknown)"
 
 
-def summarise(table: BucketTable) -> dict:
+def summarise(table: BucketTable, target: str | None = None) -> dict:
     """Layout, number of images, and counts by label, attribute and split, with the problems.
+
+    Parameters
+    ----------
+    target : column whose values are the labels; None = the bucket's own
 
     Returns
     -------
@@ -16,7 +20,7 @@ def summarise(table: BucketTable) -> dict:
         ``layout``, ``images`` (all image objects, labelled or not), ``labelled``, ``target``, ``labels``
         {label: count}, ``attributes`` {name: {value: count}}, ``splits`` {split: count; "" = none given}, ``problems``
     """
-    samples, target = table.samples, table.target
+    samples, target = table.samples, target or table.target
     return {
         "layout": table.layout,
         "images": len(table.images),

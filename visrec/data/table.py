@@ -12,6 +12,7 @@ from functools import cached_property
 
 import pandas as pd
 
+from visrec.data.decisions import in_force
 from visrec.data.images import is_image_name
 from visrec.data.problems import Problem, problem
 from visrec.errors import InputError
@@ -28,7 +29,7 @@ SPLITS = {
 
 @dataclass(frozen=True)
 class Source:
-    """What a reader reads from: the store, its listing, the bucket's ``visrec.toml`` and the decisions taken."""
+    """What a reader reads from: the store, its listing, the bucket's ``visrec.toml`` and the decisions kept here."""
 
     store: Store
     objects: dict[str, ObjectInfo]
@@ -40,9 +41,14 @@ class Source:
         """Keys that end like an image, sorted."""
         return [key for key in self.objects if is_image_name(key)]
 
+    @cached_property
+    def in_force(self) -> dict[str, str]:
+        """What was decided; see `visrec.data.decisions.in_force`."""
+        return in_force(self.description, self.decisions)
+
     def decision(self, kind: str, choices: list[str]) -> str:
-        """The choice taken for a kind of problem; else that of ``[decisions]`` in visrec.toml, else the first one."""
-        chosen = self.decisions.get(kind) or self.description.get("decisions", {}).get(kind, choices[0])
+        """The choice in force for a kind of problem, the first one where nothing was decided."""
+        chosen = self.in_force.get(kind, choices[0])
         if chosen not in choices:
             raise InputError(f"The decision for '{kind}' is '{chosen}'; expected one of {', '.join(choices)}.")
         return chosen
@@ -64,6 +70,7 @@ class BucketTable:
     repairs : what reading mended, in sentences, for the lineage of a run
     objects : the listing of the whole bucket, key -> ObjectInfo
     images : keys of all images, labelled or not
+    decisions : problem kind -> choice, all that was decided (`visrec.data.decisions.in_force`)
     """
 
     layout: str
@@ -76,6 +83,7 @@ class BucketTable:
     objects: dict[str, ObjectInfo] = field(default_factory=dict)
     images: list[str] = field(default_factory=list)
     url: str = ""
+    decisions: dict[str, str] = field(default_factory=dict)
 
     @property
     def target(self) -> str | None:
@@ -232,7 +240,7 @@ def drop_repeated(samples: pd.DataFrame, columns: list[str]) -> tuple[pd.DataFra
 
 def _text(data: bytes) -> str:
     if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        return data.decode("utf-16")
+        return data.decode("utf-16", errors="replace")  # the last letter of a file that was cut may be half a one
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError:
