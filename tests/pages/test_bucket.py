@@ -103,6 +103,53 @@ def test_decision_is_kept_for_the_next_training(app, tiny, places):
     assert {kind: other} == kept
 
 
+@pytest.fixture
+def spelled(tiny):
+    """The small bucket with labels of its own: two of them say Cat instead of cat; visrec.toml keeps that apart."""
+    images = sorted(path.relative_to(tiny).as_posix() for path in tiny.rglob("*.jpg"))
+    labels = ["Cat", "Cat", *["cat", "dog"] * len(images)]
+    lines = [f"{file},{label},{'ab'[n % 2]}" for n, (file, label) in enumerate(zip(images, labels, strict=False))]
+    (tiny / "labels.csv").write_text("\n".join(["file,label,site", *lines]))
+    (tiny / "visrec.toml").write_text(
+        'layout = "label_table"\n[labels]\ntable = "labels.csv"\n[decisions]\nalias_label = "keep"\n'
+    )
+    return tiny
+
+
+def chosen(app, kind: str) -> str:
+    return next(c.value for c in app.segmented_control if str(c.key).startswith(f"decide_{kind}"))
+
+
+def test_decision_in_force_is_shown_before_any_image_was_looked_at(app, spelled, places):
+    """From visrec.toml, then one that the command line keeps: the page shows what training does."""
+    from visrec.data.decisions import save_decisions
+    from visrec.storage.buckets import open_bucket
+    from visrec.ui import cached
+
+    app.switch_page(PAGE).run()
+    assert "keep" == chosen(app, "alias_label")
+
+    save_decisions(places.cache, open_bucket("tiny", places).url, {"alias_label": "merge"})
+    cached.forget_buckets()
+    app.run()
+    assert not app.exception
+    assert "merge" == chosen(app, "alias_label")
+
+
+def test_disparity_follows_a_decision_about_the_labels(app, spelled):
+    """Two spellings are two classes until they are merged; what was computed before is not shown again."""
+    app.switch_page(PAGE).run()
+    outcomes = lambda: next(c for c in app.selectbox if c.label == "Share labelled")
+    assert ["Cat", "cat", "dog"] == sorted(outcomes().options)
+    outcomes().set_value("cat").run()
+    before = next(m.value for m in app.markdown if "Largest gap between groups" in m.value)
+    next(c for c in app.segmented_control if str(c.key).startswith("decide_alias_label")).set_value("merge").run()
+
+    assert not app.exception
+    assert ["cat", "dog"] == sorted(outcomes().options)
+    assert before != next(m.value for m in app.markdown if "Largest gap between groups" in m.value)
+
+
 def test_labels_own_disparity_is_told_before_any_training(app, tiny):
     """Each group's share of a label, and AIF360's two figures with a verdict, for the group that one chooses."""
     app.switch_page(PAGE).run()

@@ -89,7 +89,7 @@ def examine(url: str, table) -> None:
     """The problems: those of the labels at once, those of the images when every one has been looked at."""
     found = cached.inspection(url)
     if found is None:
-        show_problems(url, table.problems, {}, "in the labels")
+        show_problems(url, table.problems, table.decisions, "in the labels")
         if st.button("Look at every image", icon=":material/search:", key="bucket_examine", help=EXAMINE_HELP):
             bar = st.progress(0.0, text="Looking at the images")
             cached.inspect_bucket(
@@ -119,7 +119,7 @@ def show_problems(url: str, problems: list, decisions: dict, where: str) -> None
 
 def _decision(url: str, problem, in_force: str) -> None:
     key = f"decide_{problem.kind}_{url}"
-    st.session_state.setdefault(key, in_force)
+    st.session_state[key] = in_force  # the choice that is kept, also where the command line took it
     st.segmented_control(
         "What training does about it",
         problem.choices,

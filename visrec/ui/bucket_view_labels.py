@@ -141,7 +141,9 @@ def draw_disparity(table, target: str, attribute: str) -> None:
     if len(groups) < 2:
         st.info("All images are in one group, so there is nothing to compare.", icon=":material/group_off:")
         return
-    audit, metrics, gap = _disparity(table.url, cached.reach_of(table.url), target, attribute, outcome, privileged)
+    audit, metrics, gap = _disparity(
+        table.url, cached.bucket_reading(table.url), target, attribute, outcome, privileged
+    )
     with left:
         frame = audit_view.rate_frame(audit_view.cells_of(audit), (GROUP,), "selection_rate")
         order = widgets.ordered(frame["cell"])
@@ -177,15 +179,15 @@ def _show_metric(row: dict) -> None:
         st.caption(f"{text.plain}{chance} Equal groups give {row['ideal']:.0f}. AIF360: `{row['metric'][7:]}`.")
 
 
-@st.cache_resource(max_entries=32, show_spinner="Comparing the labels")
-def _disparity(url: str, where: tuple, target: str, attribute: str, outcome: str, privileged: str):
+@st.cache_resource(ttl=300, max_entries=32, show_spinner="Comparing the labels")
+def _disparity(url: str, reading: str, target: str, attribute: str, outcome: str, privileged: str):
     audit = label_audit(cached.bucket_table(url).samples, target, attribute, outcome, privileged)
     return audit, label_metrics(audit), label_gap(audit)
 
 
 def draw_plan(table, target: str, attribute: str) -> None:
     """What the images that will judge a model could show of each group."""
-    groups = _judged(table.url, cached.reach_of(table.url), target, attribute)
+    groups = _judged(table.url, cached.bucket_reading(table.url), target, attribute)
     if groups.nunique() < 2:
         st.info("The images to judge by are all in one group, so no groups can be compared.")
         return
@@ -243,7 +245,7 @@ def _more(more: float) -> str:
 
 
 @st.cache_data(ttl=300, max_entries=16, show_spinner=False)
-def _judged(url: str, where: tuple, target: str, attribute: str) -> pd.Series:
+def _judged(url: str, reading: str, target: str, attribute: str) -> pd.Series:
     """The group of every image that a model will be judged by: test, else val."""
     from visrec.data.split import assign_splits
 

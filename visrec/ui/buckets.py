@@ -91,7 +91,7 @@ def headline(table, problems: list) -> list[tuple[str, str, str]]:
 def show_split(table, target: str, by: tuple[str, ...] = (), seed: int = 0) -> None:
     """A table of what each split will hold, and a sentence on where it comes from."""
     try:
-        counts = split_counts(table.url, cached.reach_of(table.url), target, by, seed)
+        counts = split_counts(table.url, cached.bucket_reading(table.url), target, by, seed)
     except VisrecError as error:
         st.warning(str(error), icon=":material/warning:")
         return
@@ -116,7 +116,7 @@ def show_split(table, target: str, by: tuple[str, ...] = (), seed: int = 0) -> N
 
 
 @st.cache_data(ttl=300, max_entries=16, show_spinner=False)
-def split_counts(url: str, where: tuple, target: str, by: tuple[str, ...], seed: int) -> pd.DataFrame:
+def split_counts(url: str, reading: str, target: str, by: tuple[str, ...], seed: int) -> pd.DataFrame:
     """Images by split (rows, with what it is for) and label (columns)."""
     from visrec.data.split import assign_splits
 

@@ -4,6 +4,7 @@ What a cached function returns is shared by every visitor: tables are handed out
 may change its own without touching the others'. Every key holds the place (URL) it was read from.
 """
 
+import uuid
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -12,7 +13,10 @@ import streamlit as st
 
 from visrec.config import Settings
 from visrec.connections import named_in
-from visrec.errors import NotFoundError
+from visrec.errors import InputError, NotFoundError
+
+DAMAGED = "damaged"
+"""The kind of a run whose record cannot be read."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +32,8 @@ class RunRow:
     target: str
     accuracy: float | None
     attributes: tuple[str, ...]
+    split: str = ""
+    """Of the accuracy."""
 
     @property
     def usable(self) -> bool:
@@ -72,28 +78,36 @@ def _run_list(url: str) -> list[RunRow]:
     return [row for row in rows if row is not None]
 
 
-@st.cache_resource
+@st.cache_resource(ttl=60)
 def _finished_rows() -> dict[tuple[str, str], RunRow]:
-    """Rows that will not change by themselves, so that a long list is not read anew every two seconds."""
+    """Rows that hardly change, so that a long list is not read anew every two seconds.
+
+    Kept for a minute: another replica, or the command line, may have renamed one.
+    """
     return {}
 
 
 def _row(run) -> RunRow | None:
+    from visrec.runs.record import headline
+
     try:
-        record = run.record
+        record, state = run.record, run.status().state
     except NotFoundError:  # deleted between the listing and now
         return None
-    metric = (record.get("metrics") or {}).get("val_accuracy") or {}
+    except InputError:  # damaged: it can be looked at and deleted, and hides no other
+        record, state = {"kind": DAMAGED}, "failed"
+    metric = headline(record)
     return RunRow(
         id=run.id,
-        name=run.name or run.id,
+        name=record.get("name") or run.id,
         kind=record.get("kind", "trained"),
-        state=run.status().state,
+        state=state,
         created=record.get("created", ""),
         bucket=record.get("bucket") or "",
         target=record.get("target") or "",
-        accuracy=metric.get("value") if isinstance(metric, dict) else metric,
+        accuracy=metric.get("value"),
         attributes=tuple(record.get("attributes") or record.get("by") or ()),
+        split=metric.get("split") or "",
     )
 
 
@@ -162,7 +176,12 @@ def reach_of(url: str) -> tuple[str | None, ...]:
 
 def bucket_table(url: str):
     """The labels of one bucket (`visrec.data.layouts.BucketTable`); shared, so never change it."""
-    return _bucket_table(url, reach_of(url))
+    return _bucket_table(url, reach_of(url))[1]
+
+
+def bucket_reading(url: str) -> str:
+    """A word of its own for each reading of `bucket_table`: what is kept of the labels is kept by it."""
+    return _bucket_table(url, reach_of(url))[0]
 
 
 @st.cache_resource(ttl=300, show_spinner="Reading the labels", max_entries=6)
@@ -172,7 +191,7 @@ def _bucket_table(url: str, where: tuple):
     from visrec.storage.buckets import open_bucket
 
     store = open_bucket(url, settings())
-    return read_bucket(store, decisions=load_decisions(settings().cache, store.url))
+    return uuid.uuid4().hex, read_bucket(store, decisions=load_decisions(settings().cache, store.url))
 
 
 @st.cache_resource(ttl=1800, max_entries=6)
