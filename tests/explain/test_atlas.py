@@ -1,5 +1,7 @@
 """The atlas on planted groups: a watermark is found where it is, alike groups stay dark, alignment is told."""
 
+import dataclasses
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,14 +11,17 @@ from planted_models import drawn_image, faces
 from visrec.errors import InputError, NotFoundError, RunError
 from visrec.explain.alignment import measure_alignment
 from visrec.explain.atlas import (
+    LEAST,
     grid_segments,
     kept_atlases,
     load_atlas,
     make_atlas,
     mean_interval,
+    mean_maps,
     pick_rows,
     save_atlas,
 )
+from visrec.explain.compare import compare_groups
 from visrec.runs.record import Run
 from visrec.storage.folder import FolderStore
 
@@ -78,8 +83,6 @@ def test_a_watermark_of_one_group_is_lit_where_it_is(marked):
 
 def test_permuted_groups_light_nothing(marked):
     """Groups exchanged within label and prediction: anything lit in at most 5 % (+ 2 Monte Carlo errors) of 100."""
-    from visrec.explain.compare import compare_groups
-
     maps = marked.maps.reshape(len(marked.maps), -1)
     strata = (marked.samples["label"] + marked.samples["prediction"]).to_numpy()
     groups, random, alarms = marked.samples["cell"].to_numpy(), np.random.default_rng(1), 0
@@ -139,15 +142,61 @@ def test_quality_comes_with_intervals(marked):
         assert (quality[name] <= quality[f"{name}_high"]).all()
 
 
-def test_means_are_by_cell_and_outcome(marked):
-    """A mean map of a selection with its number; of nothing it is NaN."""
-    of_b, count = marked.mean(cell="b", prediction="yes")
+def test_means_are_by_cell_and_answer(marked):
+    """A mean map of each cell and predicted class with its number; the document has the same ones."""
+    found = mean_maps(marked, "prediction").set_index(["cell", "kind"])
     chosen = ((marked.samples["cell"] == "b") & (marked.samples["prediction"] == "yes")).to_numpy()
+    of_b = found.loc[("b", "answered yes")]
 
-    assert chosen.sum() == count
-    np.testing.assert_allclose(of_b, marked.maps[chosen].mean(axis=0))
-    nothing, none = marked.mean(cell="z")
-    assert (0, True) == (none, bool(np.isnan(nothing).all()))
+    assert chosen.sum() == of_b["n"]
+    assert (chosen.sum() >= LEAST) == of_b["known"]
+    np.testing.assert_allclose(of_b["map"], marked.maps[chosen].mean(axis=0), atol=1e-6)
+    document = marked.to_json()["mean_maps"]
+    assert {"all", "outcome", "prediction"} == set(document)
+    [same] = [m for m in document["prediction"] if (m["cell"], m["kind"]) == ("b", "answered yes")]
+    np.testing.assert_array_equal(of_b["map"], same["map"])
+
+
+def test_a_mean_of_no_image_is_unknown():
+    """NaN in the table, null in the document; never 0."""
+    atlas = make_atlas(faces(8, 0), table(4), certain, ["group"], classes=CLASSES, draws=40, grid=4, permutations=9)
+    wrong = mean_maps(atlas, "outcome").set_index(["cell", "kind"]).loc[("a", "right")]
+
+    assert (2, False) == (wrong["n"], bool(wrong["known"]))
+    assert not any(m["known"] for m in atlas.to_json()["mean_maps"]["all"])
+
+
+def certain(images: np.ndarray) -> np.ndarray:
+    """A model that never changes its mind."""
+    return np.tile([0.4, 0.6], (len(images), 1))
+
+
+def test_quality_of_few_images_or_without_an_interval_is_not_known(marked):
+    """One flag for page, document and command: seven images are too few, and all equal gives no interval."""
+    few = marked.samples[(marked.samples["cell"] == "a") | (np.arange(len(marked.samples)) >= 53)].assign(stability=1.0)
+    quality = dataclasses.replace(marked, samples=few).quality().set_index("cell")
+
+    assert {"a": PER_GROUP, "b": 7} == quality["n"].to_dict()
+    assert {"a": True, "b": False} == quality["r2_known"].to_dict()
+    assert not quality["stability_known"].any()
+
+
+def test_figures_of_a_document_are_those_of_the_command(marked, capsys):
+    """What is not known is called unknown, and a comparison of nothing has no p-value."""
+    from visrec.cli.explain import _show_atlas
+
+    few = marked.samples[np.arange(len(marked.samples)) >= 23].assign(stability=1.0)
+    nothing = compare_groups(np.zeros((4, 64)), np.array(list("aabb")), np.array(list("xxyy")))
+    atlas = dataclasses.replace(
+        marked, samples=few, maps=marked.maps[23:], comparison=nothing, images_left_out={"no_value": 1200}
+    )
+    _show_atlas(atlas.to_json())
+    said = capsys.readouterr().out
+
+    assert "nan" not in said
+    assert 3 == said.count("unknown")
+    assert "nothing can be compared" in said
+    assert "Left out: 1,200 images of the split without a value" in said
 
 
 def test_an_atlas_survives_its_run_folder(marked, tmp_path):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from visrec.errors import RunError
+from visrec.errors import InputError, RunError
 from visrec.explain.compare import compare_groups, discoveries
 
 
@@ -140,3 +140,10 @@ def test_comparing_can_be_stopped():
 
     with pytest.raises(RunError, match="cancelled"):
         compare_groups(random.normal(size=(40, 4)), np.repeat(["a", "b"], 20), np.zeros(40), stop=lambda: True)
+
+
+@pytest.mark.parametrize("permutations", [0, -1, -5])
+def test_fewer_than_one_relabelling_is_refused(permutations):
+    """A p-value of -0.25 would come of it."""
+    with pytest.raises(InputError, match=f"^{permutations} relabellings were asked for, expected at least 1"):
+        compare_groups(maps_of(GROUPS, 0), GROUPS, np.zeros(120), permutations=permutations)

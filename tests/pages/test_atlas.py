@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 import visrec.explain.atlas_job as atlas_job
-from visrec.explain.atlas import load_atlas
+from visrec.explain.atlas import load_atlas, mean_maps
 from visrec.runs.record import open_runs
 from visrec.runs.status import Status
 from visrec.ui import atlas_job_view, atlas_view, cached
@@ -137,7 +137,7 @@ def test_permuted_groups_light_nothing_and_the_page_says_cannot_tell(app, plante
 def test_mean_maps_are_means_of_the_maps(made):
     """Split by outcome: right and wrong answers apart, unknown where there is none."""
     atlas = load_atlas(made, ["race"])
-    found = atlas_view.mean_maps(atlas, "outcome").set_index(["cell", "kind"])
+    found = mean_maps(atlas, "outcome").set_index(["cell", "kind"])
 
     right = (atlas.samples["cell"] == "a") & (atlas.samples["prediction"] == atlas.samples["label"])
     np.testing.assert_allclose(found.loc[("a", "right"), "map"], atlas.maps[right].mean(axis=0), atol=1e-6)
@@ -213,4 +213,36 @@ def test_run_without_attributes_or_model_is_an_empty_state(app, planted, run):
 
 def test_estimate_grows_with_the_images(planted):
     """The time is told before the button is pressed; it rests on the model's own speed."""
-    assert atlas_job_view.estimate(planted, 100) > atlas_job_view.estimate(planted, 10) > 0
+    assert atlas_job_view.estimate(planted, 100, 2) > atlas_job_view.estimate(planted, 10, 2) > 0
+
+
+def test_estimate_counts_the_comparison(planted):
+    """With many groups the relabellings take longer than the images."""
+    few, many = (atlas_job_view.estimate(planted, 3000, groups) for groups in (2, 63))
+
+    assert many > few + 60
+
+
+def test_images_that_dropped_out_are_said(app, planted, places):
+    """Who has no value is in no group; that is told beside how many were looked at."""
+    rows = planted.predictions()
+    rows.loc[:4, "race"] = None
+    planted.write_table("predictions.parquet", rows)
+    atlas_job.make(planted, places, ["race"], grid=4, permutations=99)
+    open_atlas(app)
+
+    assert "Left out: 5 images of the split without a value" in texts(app)
+
+
+def test_a_fault_in_the_mean_maps_is_a_sentence_on_the_page(app, made, monkeypatch):
+    """The fragment is guarded as the others are: no traceback when it is drawn alone."""
+
+    def broken(*_):
+        raise RuntimeError("a fault")
+
+    monkeypatch.setattr(atlas_view, "mean_maps", broken)
+    open_atlas(app)
+
+    assert not app.exception
+    assert any("reference" in e.value for e in app.error)
+    assert "Where do the groups differ?" in texts(app)

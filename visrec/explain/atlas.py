@@ -7,7 +7,8 @@ place. Each map holds the weights for the predicted class. Cells are compared by
 import io
 import json
 import time
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -26,6 +27,11 @@ if TYPE_CHECKING:
 
 GRID = 8
 LEAST = 10
+"""Images below which a cell is not compared, and a mean of it is unknown."""
+KINDS = ("all", "outcome", "prediction")
+"""Ways of taking answers apart before averaging: not at all, right and wrong, each predicted class."""
+FIXED = {"file", "split", "label", "prediction", "row", "sha256", "width", "height", "status"}
+"""Columns of a predictions table that are no attribute."""
 PREFIX = "explanations/atlas-by-"
 
 
@@ -43,6 +49,7 @@ class Atlas:
     comparison : each cell against the rest
     settings : split, grid, samples, seed, fill, per_cell
     seconds : wall time
+    images_left_out : how many images had ``no_value`` of an attribute or were ``unreadable``; empty = not counted
     """
 
     by: tuple[str, ...]
@@ -53,27 +60,21 @@ class Atlas:
     comparison: Comparison
     settings: dict[str, Any]
     seconds: float
-
-    def mean(self, **where: str) -> tuple[np.ndarray, int]:
-        """Mean map and number of the images with these values, e.g. ``mean(cell="Black", prediction="Male")``.
-
-        A map of no image is NaN.
-        """
-        chosen = np.ones(len(self.samples), bool)
-        for column, value in where.items():
-            chosen &= (self.samples[column].astype(str) == value).to_numpy()
-        count = int(chosen.sum())
-        return (self.maps[chosen].mean(axis=0) if count else np.full(self.maps.shape[1:], np.nan)), count
+    images_left_out: dict[str, int] = field(default_factory=dict)
 
     def quality(self) -> pd.DataFrame:
-        """Mean R2 and stability of each cell, with 95 % intervals; NaN where fewer than two are known."""
+        """Mean R2 and stability of each cell, with 95 % intervals.
+
+        ``r2_known`` and ``stability_known`` say whether the figure may be shown: at least `LEAST` images have one, and
+        there is an interval.
+        """
         rows = []
         for cell, part in self.samples.groupby("cell", sort=True):
             row: dict[str, Any] = {"cell": cell, "n": len(part)}
             for name in ("r2", "stability"):
-                row |= {
-                    f"{name}{end}": v for end, v in zip(("", "_low", "_high"), mean_interval(part[name]), strict=True)
-                }
+                mean, low, high = mean_interval(part[name])
+                known = bool(part[name].notna().sum() >= LEAST and not np.isnan(low))
+                row |= {name: mean, f"{name}_low": low, f"{name}_high": high, f"{name}_known": known}
             rows.append(row)
         return pd.DataFrame(rows)
 
@@ -84,8 +85,13 @@ class Atlas:
             "by": list(self.by),
             **self.settings,
             "images": len(self.samples),
+            "images_left_out": self.images_left_out,
             "alignment": asdict(self.alignment),
             "cells": self.quality().to_dict("records"),
+            "mean_maps": {
+                how: [{**row, "map": row["map"].tolist() if row["n"] else None} for row in found.to_dict("records")]
+                for how, found in ((how, mean_maps(self, how)) for how in KINDS)
+            },
             "p": self.comparison.p,
             "permutations": self.comparison.permutations,
             "left_out": self.comparison.left_out,
@@ -99,6 +105,51 @@ class Atlas:
             ],
             "seconds": self.seconds,
         }  # fmt: skip
+
+
+def mean_maps(atlas: Atlas, how: str = "all") -> pd.DataFrame:
+    """Mean map of every cell and kind of answer.
+
+    Parameters
+    ----------
+    how : one of `KINDS`
+
+    Returns
+    -------
+    DataFrame
+        cell, kind, n, known (at least `LEAST` images), map (float64 (grid, grid), NaN without images).
+    """
+    kinds = _kinds(atlas.samples, how)
+    rows = []
+    for cell in sorted(atlas.samples["cell"].unique()):
+        for kind in ("right", "wrong") if how == "outcome" else sorted(set(kinds)):
+            chosen = (atlas.samples["cell"] == cell).to_numpy() & (kinds == kind)
+            count = int(chosen.sum())
+            mean = atlas.maps[chosen].mean(axis=0) if count else np.full(atlas.maps.shape[1:], np.nan)
+            rows.append(
+                {"cell": cell, "kind": kind, "n": count, "known": count >= LEAST, "map": mean.astype(np.float64)}
+            )
+    return pd.DataFrame(rows)
+
+
+def _kinds(samples: pd.DataFrame, how: str) -> np.ndarray:
+    """Which kind of answer each image had: str (n,)."""
+    if how == "outcome":
+        return np.where(samples["label"].astype(str) == samples["prediction"].astype(str), "right", "wrong")
+    if how == "prediction":
+        return ("answered " + samples["prediction"].astype(str)).to_numpy()
+    return np.full(len(samples), "all")
+
+
+def say_left_out(left_out: dict[str, int]) -> str:
+    """In words, how many images an atlas has left out and why; empty when it was none.
+
+    >>> say_left_out({"no_value": 3, "unreadable": 1})
+    'Left out: 3 images of the split without a value, so of no group; 1 image that could not be read.'
+    """
+    words = {"no_value": "of the split without a value, so of no group", "unreadable": "that could not be read"}
+    parts = [f"{n:,} image{'s' * (n != 1)} {words[why]}" for why, n in left_out.items() if n]
+    return f"Left out: {'; '.join(parts)}." if parts else ""
 
 
 def make_atlas(
@@ -115,6 +166,7 @@ def make_atlas(
     permutations: int | None = None,
     least: int = LEAST,
     progress: Progress | None = None,
+    comparing: Progress | None = None,
     stop: Stop | None = None,
 ) -> Atlas:
     """Explain images on one grid and compare the cells.
@@ -130,6 +182,8 @@ def make_atlas(
     draws : maskings per image and seed, of which there are two; None = ten per square
     permutations : relabellings of the comparison; None = enough for a single square to be found
     least : comparable images that a cell needs
+    progress : called with (images explained, images in all)
+    comparing : called with (relabellings done, relabellings in all); first with none of them done
 
     Returns
     -------
@@ -159,9 +213,12 @@ def make_atlas(
     )
     maps = np.stack([f.weights for f in found]).astype(np.float32)
     strata = (table["label"].astype(str) + "\0" + table["prediction"]).to_numpy()
+    if comparing is not None:
+        comparing(0, 1)
     comparison = compare_groups(
-        maps, table["cell"].to_numpy(), strata, permutations=permutations, least=least, seed=seed, stop=stop
-    )
+        maps, table["cell"].to_numpy(), strata, permutations=permutations, least=least, seed=seed,
+        progress=comparing, stop=stop,
+    )  # fmt: skip
     return Atlas(
         tuple(by), table, maps.reshape(len(maps), grid, grid), np.rint(images.mean(axis=0)).astype(np.uint8),
         measure_alignment(images), comparison,
@@ -213,9 +270,10 @@ def pick_rows(
     predictions: pd.DataFrame, by: list[str], *, split: str, per_cell: int = 60, seed: int = 0
 ) -> pd.DataFrame:
     """A seeded sample with at most ``per_cell`` images of each cell, so that large groups cost no more than small."""
+    attributes = [c for c in predictions.columns if c not in FIXED and not str(c).startswith("score:")]
     for name in by:
-        if name not in predictions:
-            raise InputError(f"The predictions have no attribute '{name}'. {nearest(name, predictions.columns)}")
+        if name not in attributes:
+            raise InputError(f"The predictions have no attribute '{name}'. {nearest(name, attributes)}")
     rows = predictions[predictions["split"] == split]
     if rows.empty:
         known = ", ".join(sorted(predictions["split"].astype(str).unique()))
@@ -253,6 +311,7 @@ def save_atlas(run: "Run", atlas: Atlas) -> str:
         "by": atlas.by, "alignment": asdict(atlas.alignment), "settings": atlas.settings, "seconds": atlas.seconds,
         "groups": [[d.group, d.n, d.n_rest] for d in atlas.comparison.differences],
         "p": atlas.comparison.p, "permutations": atlas.comparison.permutations, "left_out": atlas.comparison.left_out,
+        "images_left_out": atlas.images_left_out,
     }  # fmt: skip
     np.savez(
         buffer, maps=atlas.maps, mean_image=atlas.mean_image, **dict(zip(names, map(np.array, columns), strict=True)),
@@ -264,7 +323,7 @@ def save_atlas(run: "Run", atlas: Atlas) -> str:
 
 def load_atlas(run: "Run", by: list[str]) -> Atlas:
     """An atlas kept in a run; ``NotFoundError`` says how to make it."""
-    name = _name(tuple(by))
+    name = _name(by)
     if not run.store.exists(name):
         raise NotFoundError(
             f"Run '{run.id}' has no atlas by {', '.join(by)} yet. Make it: visrec atlas {run.id} --by {','.join(by)}"
@@ -277,7 +336,7 @@ def load_atlas(run: "Run", by: list[str]) -> Atlas:
         comparison = Comparison(differences, rest["p"], rest["permutations"], rest["left_out"])
         return Atlas(
             tuple(rest["by"]), samples, kept["maps"], kept["mean_image"], Alignment(**rest["alignment"]), comparison,
-            rest["settings"], rest["seconds"],
+            rest["settings"], rest["seconds"], rest.get("images_left_out", {}),
         )  # fmt: skip
 
 
@@ -286,13 +345,23 @@ def kept_atlases(run: "Run") -> list[list[str]]:
     from urllib.parse import unquote
 
     keys = [info.key.removeprefix(PREFIX) for info in run.store.list(PREFIX) if info.key.endswith(".npz")]
-    return [[unquote(part) for part in key.removesuffix(".npz").split("+")] for key in keys]
+    named = [[unquote(part) for part in key.removesuffix(".npz").split("+")] for key in keys]
+    return [by for by in named if by == in_order(by)]
 
 
-def _name(by: tuple[str, ...]) -> str:
+def in_order(by: Iterable[str]) -> list[str]:
+    """Attributes in the one order that an atlas is made and kept in: by race and age is the atlas by age and race.
+
+    >>> in_order(["race", "age", "race"])
+    ['age', 'race']
+    """
+    return sorted(set(by))
+
+
+def _name(by: Iterable[str]) -> str:
     from urllib.parse import quote
 
-    return f"{PREFIX}{'+'.join(quote(name, safe=' ') for name in by)}.npz"
+    return f"{PREFIX}{'+'.join(quote(name, safe=' ') for name in in_order(by))}.npz"
 
 
 def _halves(draws: int) -> tuple[slice, slice, slice]:

@@ -66,10 +66,7 @@ def atlas_of(run, by: list[str]):
 def _atlas(url: str, run_id: str, by: tuple[str, ...], made: str):
     from visrec.explain.atlas import load_atlas
 
-    atlas = load_atlas(cached.run(run_id), list(by))
-    if atlas is None:
-        raise NotFoundError(f"Run '{run_id}' has no atlas by {', '.join(by)} yet.")
-    return atlas
+    return load_atlas(cached.run(run_id), list(by))
 
 
 def say_how_it_ended(status: Status | None) -> None:
@@ -98,9 +95,10 @@ def offer(run, by: list[str], rows: pd.DataFrame, *, again: bool = False) -> Non
         split = honest_split(rows)
         chosen = pick_rows(rows, by, split=split, per_cell=int(per_cell))
         groups = chosen.groupby(by, observed=True).ngroups
+        seconds = wording.duration(estimate(run, len(chosen), groups))
         st.caption(
             f"{wording.count(len(chosen), 'image')} of split {widgets.escape(split)} in "
-            f"{wording.count(groups, 'group')}: about {wording.duration(estimate(run, len(chosen)))} on this machine. "
+            f"{wording.count(groups, 'group')}: about {seconds} on this machine. "
             "The filters in the sidebar do not apply here."
         )
         st.button(
@@ -115,12 +113,13 @@ def honest_split(rows: pd.DataFrame) -> str:
     return next((name for name in ("test", "val") if (rows["split"] == name).any()), "val")
 
 
-def estimate(run, images: int) -> float:
-    """Seconds that an atlas of so many images will take: two seeds of ten maskings per square of each image."""
+def estimate(run, images: int, groups: int) -> float:
+    """Seconds that an atlas will take: two seeds of ten maskings per square of each image, then the comparison."""
     from visrec.explain.atlas import GRID
+    from visrec.explain.compare import seconds_to_compare
 
-    one = explaining.seconds_per_image(run.id, cached.predictor(run.id))
-    return 12 + images * (explaining.READING + 20 * GRID * GRID * one)
+    one, squares = explaining.seconds_per_image(run.id, cached.predictor(run.id)), GRID * GRID
+    return 12 + images * (explaining.READING + 20 * squares * one) + seconds_to_compare(groups, images, squares)
 
 
 def _start(run_id: str, by: tuple[str, ...]) -> None:

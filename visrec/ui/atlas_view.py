@@ -8,8 +8,9 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
+from visrec.explain.atlas import LEAST, mean_maps, say_left_out
 from visrec.explain.compare import LEVEL
-from visrec.ui import audit_view, charts_rates, widgets, wording
+from visrec.ui import audit_view, charts_rates, frame, widgets, wording
 
 SIDE = 150
 """Pixels of one map on the page."""
@@ -17,9 +18,8 @@ SMALL = 136
 """Pixels of one difference: two such cards fit side by side on a telephone."""
 DRAWN = 336
 """Pixels at which a map is drawn, so that it stays crisp on a dense screen."""
-LEAST = 10
-"""A mean over fewer images is not drawn."""
 OUTCOMES = {"all": "All images", "outcome": "Right and wrong answers", "prediction": "Each predicted class"}
+"""The kinds of `visrec.explain.atlas.KINDS`."""
 STRENGTH = 1.0
 FULL = 0.98
 """Share of squares below full colour, so that one strong square does not make the others invisible."""
@@ -57,56 +57,28 @@ def _say_sample(atlas) -> None:
         f"model predicted, on {made['grid']} x {made['grid']} squares with {made['samples']:,} maskings; seed "
         f"{made['seed']}; took {wording.duration(atlas.seconds)}. The filters in the sidebar do not apply here."
     )
+    if left_out := say_left_out(atlas.images_left_out):
+        st.caption(f":material/info: {left_out}")
 
 
 @st.fragment
+@frame.guard()
 def _mean_maps(atlas, name: str) -> None:
     """Mean maps of every group, by outcome, on one scale."""
     how = st.segmented_control(
         "Apart by", list(OUTCOMES), default="outcome", required=True, format_func=OUTCOMES.get, key="atlas_outcome"
     )
     means = mean_maps(atlas, how)
-    known = [m for m, n in zip(means["map"], means["n"], strict=True) if n >= LEAST]
-    if not known:
+    known = means.loc[means["known"], "map"]
+    if known.empty:
         st.info(f"No group has {LEAST} images of one kind, so there is no mean to draw.", icon=":material/help:")
         return
-    scale = max(float(np.quantile(np.abs(np.stack(known)), FULL)), 1e-9)
+    scale = max(float(np.quantile(np.abs(np.stack(known.to_list())), FULL)), 1e-9)
     _scale_bar(scale, "opposes the predicted class", "supports it")
     with st.container(horizontal=True, gap="small"):
-        for cell, part in means.groupby("cell", sort=False):
-            _group_of_maps(atlas, str(cell), part, scale)
+        for cell in widgets.ordered(means["cell"].unique()):
+            _group_of_maps(atlas, cell, means[means["cell"] == cell], scale)
     widgets.table(squares(means), f"atlas-{name}-{how}", label="Mean weights as a table")
-
-
-def mean_maps(atlas, how: str) -> pd.DataFrame:
-    """Mean map of every group and kind of answer.
-
-    Parameters
-    ----------
-    how : a key of `OUTCOMES`
-
-    Returns
-    -------
-    DataFrame
-        cell, kind, n, map (float (grid, grid), NaN without images); cells in reading order.
-    """
-    table = atlas.samples
-    if how == "outcome":
-        kinds = np.where(table["label"].astype(str) == table["prediction"].astype(str), "right", "wrong")
-        order = ["right", "wrong"]
-    elif how == "prediction":
-        kinds = ("answered " + table["prediction"].astype(str)).to_numpy()
-        order = sorted(set(kinds))
-    else:
-        kinds, order = np.full(len(table), "all"), ["all"]
-    rows = []
-    for cell in widgets.ordered(table["cell"].unique()):
-        for kind in order:
-            chosen = (table["cell"] == cell).to_numpy() & (kinds == kind)
-            count = int(chosen.sum())
-            mean = atlas.maps[chosen].mean(axis=0) if count else np.full(atlas.maps.shape[1:], np.nan)
-            rows.append({"cell": cell, "kind": kind, "n": count, "map": mean.astype(np.float64)})
-    return pd.DataFrame(rows)
 
 
 def squares(maps: pd.DataFrame) -> pd.DataFrame:
@@ -129,7 +101,7 @@ def _group_of_maps(atlas, cell: str, part: pd.DataFrame, scale: float) -> None:
         st.markdown(f"**{widgets.escape(cell)}**")
         with st.container(horizontal=True, gap="small"):
             for record in part.to_dict("records"):
-                if record["n"] < LEAST:
+                if not record["known"]:
                     drawn, said = _ground(atlas, veiled=True), f"unknown, n = {record['n']:,}"
                 else:
                     drawn, said = draw_map(atlas, record["map"], scale), f"n = {record['n']:,}"
@@ -225,16 +197,15 @@ def _quality(atlas, name: str) -> None:
         (left, "r2", "R2 of the surrogate", "1: the simple model that LIME fits follows the network exactly."),
         (right, "stability", "Agreement of two seeds", "1: another seed names the same squares, with the same signs."),
     ):
-        frame = pd.DataFrame(
+        shown = pd.DataFrame(
             {
                 "cell": table["cell"], "value": table[rate], "low": table[f"{rate}_low"],
-                "high": table[f"{rate}_high"], "n": table["n"],
-                "small": (table["n"] < LEAST) | table[f"{rate}_low"].isna(),
+                "high": table[f"{rate}_high"], "n": table["n"], "small": ~table[f"{rate}_known"],
             }
         )  # fmt: skip
         with place:
             st.markdown(f"**{title}**")
-            figure = charts_rates.cell_dots(frame, overall=float(atlas.samples[rate].mean()), title=title)
+            figure = charts_rates.cell_dots(shown, overall=float(atlas.samples[rate].mean()), title=title)
             audit_view.show_chart(figure, words, key=f"atlas_{rate}")
     widgets.table(table, f"atlas-{name}-quality", label="Quality as a table")
 
