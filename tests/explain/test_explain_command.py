@@ -122,7 +122,15 @@ def test_people_get_a_few_lines(photo, capsys):
         (["--class", "brigt"], "knows no class 'brigt'. Did you mean 'bright'"),
         (["--segmenter", "slick"], "no segmenter 'slick'"),
         (["--samples", "1"], "asked for 1 samples, expected at least 2"),
-        (["--samples", "many"], "invalid int value: 'many'"),
+        (["--samples", "many"], "--samples: 'many' was given, expected a whole number from 0 to 1000000"),
+        (["--seed", "-1"], "--seed: '-1' was given, expected a whole number from 0 to 2147483647"),
+        (["--seed", "4294967294"], "--seed: '4294967294' was given"),
+        (["--top", "-3"], "--top: '-3' was given"),
+        (["--opacity", "3"], "--opacity: '3' was given, expected a number from 0 to 1"),
+        (["--opacity", "nan"], "--opacity: 'nan' was given"),
+        (["-o", "."], "'.' is a folder, expected the name of the PNG to write"),
+        (["-o", "/"], "'/' is a folder"),
+        (["-o", "a" * 300 + ".png"], "cannot be written to"),
     ],
 )
 def test_wrong_options_get_a_sentence_and_exit_code_2(photo, capsys, args, words):
@@ -140,6 +148,35 @@ def test_a_missing_image_is_named_with_the_nearest(photo, capsys):
 
     assert 2 == code
     assert "Did you mean 'photo.png'" in err
+
+
+def test_an_image_path_that_cannot_be_is_exit_code_2(photo, capsys):
+    """A file taken for a folder, a name no disk can hold: wrong input, not a fault of ours."""
+    code, _, err = called(capsys, photo / "x.jpg")
+    assert (2, True) == (code, "There is no image file" in err)
+
+    code, _, err = called(capsys, photo.with_name("x" * 400 + ".jpg"))
+    assert (2, True) == (code, "File name too long" in err)
+
+
+def test_what_cannot_be_written_is_refused_before_anything_is_computed(photo, capsys, tmp_path, monkeypatch):
+    """Naming a folder as the overlay: told at once, and nothing is left in it or beside it."""
+    monkeypatch.setattr(Planted, "__call__", lambda self, images: pytest.fail("computed"))
+    (tmp_path / "folder").mkdir()
+
+    code, _, err = called(capsys, photo, "-o", tmp_path / "folder")
+
+    assert (2, True) == (code, "is a folder" in err)
+    assert ["folder", "photo.png"] == sorted(p.name for p in tmp_path.rglob("*"))
+
+
+def test_no_half_file_is_left_when_the_overlay_cannot_be_put_in_its_place(photo, capsys, tmp_path, monkeypatch):
+    """The folder came to be while the explanation was computed."""
+    monkeypatch.setattr(command, "check_goal", lambda name: None)
+    (tmp_path / "late").mkdir()
+
+    assert 3 == called(capsys, photo, "--samples", 50, "--no-badge", "-o", tmp_path / "late")[0]
+    assert ["late", "photo.png"] == sorted(p.name for p in tmp_path.rglob("*"))
 
 
 def test_an_overlay_that_cannot_be_written_is_exit_code_3(photo, capsys, tmp_path):
