@@ -247,6 +247,57 @@ def test_ranking_puts_the_planted_cell_last(result):
     assert first["value"] < first["shrunken"]
 
 
+def test_ends_of_a_shrunken_rate_are_unknown_where_cells_scatter_no_more_than_chance():
+    """All are pulled to the pooled rate; an interval without width would claim that no cell differs from it."""
+    rows = pd.DataFrame({"g": ["a"] * 100 + ["b"] * 100, "label": "x", "prediction": (["x"] * 90 + ["y"] * 10) * 2})
+    frame = audit(load_predictions(rows, labels=["x", "y"]), by="g", replicates=5).ranking
+    accuracy = frame[frame["rate"] == "accuracy"]
+
+    assert accuracy["shrunken"].tolist() == [0.9, 0.9]
+    assert accuracy[["low", "high"]].isna().all(axis=None)
+
+
+def test_a_predictive_value_difference_rests_on_rows_of_either_answer():
+    """Where a group is answered no three times, nobody knows how often that is wrong, however large the group."""
+    rng = np.random.default_rng(0)
+    rows = pd.DataFrame({"g": np.repeat(["a", "b"], 200), "label": rng.choice(["no", "yes"], 400)})
+    rows["prediction"] = ["no"] * 3 + ["yes"] * 197 + ["no"] * 100 + ["yes"] * 100
+    found = audit(load_predictions(rows), by="g", outcome="yes", replicates=500).aif360.set_index("metric")
+
+    assert found.loc["average_predictive_value_difference", "verdict"] == "too few images"
+    assert found.loc["statistical_parity_difference", "verdict"] == "supported"
+
+
+def test_rows_without_any_prediction_still_have_metrics_of_the_labels():
+    """Filtered to a group that the model never answered: no score is there to be summed."""
+    rows = pd.DataFrame(
+        {
+            "g": ["p"] * 6 + ["q"] * 6,
+            "label": ["x", "y"] * 6,
+            "prediction": ["x", "y"] * 3 + [None] * 6,
+            "score:x": [0.9, 0.1] * 3 + [np.nan] * 6,
+            "score:y": [0.1, 0.9] * 3 + [np.nan] * 6,
+        }
+    )
+    result = audit(load_predictions(rows), by="g", outcome="x", where="g=q", replicates=5)
+
+    assert result.overall.loc[0, ["n", "absent"]].tolist() == [0, 6]
+    assert not np.isfinite(result.aif360.get("value", pd.Series(dtype=float))).any()
+
+
+def test_subset_scan_of_a_class_scans_the_accuracy_of_that_class(faces):
+    """One class against the rest, as everywhere in that audit, also where there are three."""
+    rng = np.random.default_rng(0)
+    rows = faces[["race", "age"]].assign(label=rng.choice(["cat", "dog", "owl"], len(faces)))
+    rows["prediction"] = rows["label"].where(rows["race"] != "c", rows["label"].replace({"cat": "dog", "dog": "cat"}))
+    predictions = load_predictions(rows)
+    plain, owl = (audit(predictions, by="race", outcome=o, replicates=5) for o in ("correct", "owl"))
+
+    assert plain.subset.narrowed == {"race": ("c",)}
+    assert owl.subset.overall == owl.overall.loc[0, "accuracy"] == 1.0
+    assert not owl.subset.narrowed
+
+
 def test_subset_scan_finds_the_planted_subgroup(result):
     """Without being told where to look; on shuffled answers it finds nothing that chance does not."""
     found = result.subset
@@ -344,6 +395,27 @@ def test_report_is_one_page_without_anything_from_outside(result):
     assert "<script" not in text
     assert "http" not in text.replace("arXiv", "")
     assert "Policy: " in text
+
+
+def test_report_says_unknown_below_the_minimum_count(faces):
+    """As the page does, with the number of rows; a rate that rests on fewer rows than its cell says on how many."""
+    few = pd.concat([faces, faces.head(7).assign(race="d", label="yes")])
+    result = audit(load_predictions(few.drop(columns="file")), by="race", outcome="yes", replicates=20)
+    cells = result.cells.set_index("race")
+    text = render(result, aif360=False)
+
+    assert "<td class=text>d</td>" in text or "<td>d</td>" in text
+    assert text.count("unknown, n = 7") == 3  # accuracy, selection rate, TPR
+    assert "unknown, n = 0" in text  # FPR
+    assert f", n = {cells.loc['a', 'tpr_n']:,}<" in text
+    assert f", n = {cells.loc['a', 'accuracy_n']:,}<" not in text
+
+
+def test_report_names_the_family_of_every_table(result):
+    """Three tables of verdicts, three families: one of the crossing, one of each attribute."""
+    text = render(result, aif360=False)
+
+    assert [text.count(f"by {by}. Holm") for by in ("race and age", "race", "age")] == [1, 1, 1]
 
 
 def test_report_escapes_names():

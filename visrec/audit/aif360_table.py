@@ -14,7 +14,7 @@ import pandas as pd
 
 from visrec.audit import chance, formulas
 from visrec.audit.aif360_metrics import compared_metrics, split_metrics
-from visrec.audit.cells import FN, FP, TP, CellTable, binary_counts
+from visrec.audit.cells import FN, FP, TN, TP, CellTable, binary_counts
 from visrec.audit.differences import TAILS, bootstrap
 from visrec.audit.gaps import Question, verdict
 from visrec.audit.intervals import holm
@@ -369,15 +369,16 @@ def _too_few(name: str, split: Split, question: Question) -> bool:
     name = SAME_TEST.get(name, name)
     least = max(question.min_count, 1)
     grouped = split.grouped(split.counts)
+    bases = [(TN, FP, FN, TP)]
     if name in formulas.COMPARED:
-        base = formulas.GROUP_RATES[formulas.COMPARED[name][1]][1]
-        return bool((grouped[:, list(base)].sum(axis=1) < least).any())
-    if "odds" in name:
-        labelled = grouped[:, [0, 2]] + grouped[:, [1, 3]]
-        return bool((labelled < least).any())
-    if name == EDF or "differential" in name or name.startswith("between_all"):
+        bases = [formulas.GROUP_RATES[formulas.COMPARED[name][1]][1]]
+    elif "odds" in name:
+        bases = [(TN, FP), (FN, TP)]
+    elif name == "average_predictive_value_difference":
+        bases = [(FP, TP), (TN, FN)]
+    elif name == EDF or "differential" in name or name.startswith("between_all"):
         return bool((split.counts.sum(axis=1) >= least).sum() < 2)
-    return bool((grouped.sum(axis=2 if grouped.ndim == 3 else 1) < least).any())
+    return any(bool((grouped[:, list(base)].sum(axis=1) < least).any()) for base in bases)
 
 
 def _with_verdicts(frame: pd.DataFrame) -> pd.DataFrame:

@@ -23,7 +23,7 @@ GAP_KEYS = (
 
 
 def build(audit: "Audit", aif360: bool = True) -> dict:
-    """Every table of the audit as JSON-able values.
+    """The tables of the audit as JSON-able values; of the pairs only the first.
 
     Parameters
     ----------

@@ -221,7 +221,7 @@ class Audit:
     def _spread_to_cells(self, found: "scores.CellScores") -> "scores.CellScores":
         """The same scores numbered as the table's cells (a cell without any prediction has no scores)."""
         place = {key: i for i, key in enumerate(self.table.keys)}
-        return replace(found, keys=self.table.keys, cell=np.array([place[k] for k in found.keys])[found.cell])
+        return replace(found, keys=self.table.keys, cell=np.array([place[k] for k in found.keys], np.int64)[found.cell])
 
     def scores(self, by: Sequence[str] | None = None) -> "scores.CellScores":
         """The outcome's scores by cell, for `visrec.audit.scores`: ROC, AUC, calibration.

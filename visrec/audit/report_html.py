@@ -1,6 +1,7 @@
-"""An audit as one HTML page: every table, no script, no link to anything outside.
+"""An audit as one HTML page: verdicts, rates of every cell, AIF360's comparisons, and what was left out.
 
-The page is *self-contained*: it can be mailed, printed and kept. Its figures are those of the JSON document.
+The page is *self-contained*, without a script or a link to anything outside: it can be mailed, printed and kept. Its
+figures are those of the JSON document, which holds more of them.
 """
 
 import math
@@ -11,6 +12,8 @@ from visrec.audit.aif360_metrics import LEFT_OUT
 from visrec.audit.metric_text import AIF360_TEXT, RATE_TEXT, gap_sentence, metric_sentence
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from visrec.audit.engine import Audit
     from visrec.audit.policy import Ruling
 
@@ -69,18 +72,16 @@ def _policy(rulings: "list[Ruling]") -> str:
 
 def _verdicts(audit: "Audit") -> str:
     tables = {audit.by: audit.gaps} | {(n,): g for n, g in audit.marginal_gaps.items()}
-    items = [
-        f"<li>{escape(gap_sentence(row, by, audit.question.min_count))}</li>"
-        for by, frame in sorted(tables.items(), key=lambda item: len(item[0]))
-        for row in frame.to_dict("records")
-    ]
-    return f"<h2>What can be said</h2><ul>{''.join(items)}</ul><p class='small'>{escape(_family(audit))}</p>"
+    parts = [_family(by, frame, audit) for by, frame in sorted(tables.items(), key=lambda item: len(item[0]))]
+    return f"<h2>What can be said</h2>{''.join(parts)}"
 
 
-def _family(audit: "Audit") -> str:
-    from visrec.audit.document import family_text
+def _family(by: tuple[str, ...], gaps: "pd.DataFrame", audit: "Audit") -> str:
+    """The verdicts of one table, and what they guard against together."""
+    from visrec.audit.document import family_of
 
-    return family_text(audit)
+    items = [f"<li>{escape(gap_sentence(row, by, audit.question.min_count))}</li>" for row in gaps.to_dict("records")]
+    return f"<ul>{''.join(items)}</ul><p class='small'>{escape(family_of(gaps, by))}</p>"
 
 
 def _overall(audit: "Audit") -> str:
@@ -98,17 +99,21 @@ def _cells(audit: "Audit", by: tuple[str, ...]) -> str:
 def _rates_table(audit: "Audit", by: tuple[str, ...]) -> str:
     rates = [r for r in SHOWN if audit.overall[r].notna().any() and (r != "missing" or audit.overall["absent"].any())]
     rows, small = [], []
+    least = audit.question.min_count if by else 0
     for row in audit.frame(by).to_dict("records"):
         name = " · ".join(str(row[n]) for n in by) or "all"
-        rows.append([name, int(row["n"]), *(_with_interval(row, rate) for rate in rates)])
+        rows.append([name, int(row["n"]), *(_with_interval(row, rate, least) for rate in rates)])
         small.append(not row["enough"])
     return _table(["cell", "n", *(RATE_TEXT[r].title for r in rates)], rows, small)
 
 
-def _with_interval(row: dict, rate: str) -> str:
-    if math.isnan(row[rate]):
-        return "unknown"
-    return f"{row[rate]:.3f} ({row[f'{rate}_low']:.3f}–{row[f'{rate}_high']:.3f})"
+def _with_interval(row: dict, rate: str, least: int) -> str:
+    """A rate with its interval, and how many rows it rests on where not the cell's; unknown below ``least``."""
+    n = int(row[f"{rate}_n"])
+    if math.isnan(row[rate]) or n < least:
+        return f"unknown, n = {n:,}"
+    rests = f", n = {n:,}" if n != row["n"] else ""
+    return f"{row[rate]:.3f} ({row[f'{rate}_low']:.3f}–{row[f'{rate}_high']:.3f}){rests}"
 
 
 def _aif360(audit: "Audit") -> str:

@@ -13,10 +13,10 @@ import numpy as np
 import pandas as pd
 
 from visrec.audit import chance
-from visrec.audit.cells import CORRECT, binary_counts
+from visrec.audit.cells import binary_counts
 from visrec.audit.cube import Cube
 from visrec.audit.gaps import LEAST_IS_BEST, Question
-from visrec.audit.rates import PARTS, is_correct
+from visrec.audit.rates import PARTS
 
 PENALTY, RESTARTS, LEAST_ROWS = 1e-17, 10, 10
 PERMUTATIONS = 499
@@ -124,11 +124,9 @@ def scan(
 
 
 def rate_lines(cube: Cube, question: Question, rate: str, names: Sequence[str]) -> Lines:
-    """Events and rows of a rate, by every combination of the attributes; expected = the pooled rate."""
+    """Events and rows of the outcome's rate, by every combination of the attributes; expected = the pooled rate."""
     table = cube.table(names)
     counts = binary_counts(table, question.outcome, question.missing)
-    if rate == "accuracy" or is_correct(table, question.outcome):
-        counts = binary_counts(table, CORRECT, question.missing) if CORRECT not in table.labels else counts
     top, base = PARTS[rate]
     x, n = counts[:, list(top)].sum(axis=1).astype(float), counts[:, list(base)].sum(axis=1).astype(float)
     _, codes = cube.keys(names)

@@ -75,13 +75,13 @@ def ranking(table: CellTable, question: Question) -> pd.DataFrame:
 
     Returns
     -------
-    DataFrame: rate, cell, n, value (raw), shrunken (posterior mean), low, high (95 % credible), rank (1 = lowest
-    shrunken rate). For ranking only: a shrunken rate is never shown instead of the raw one.
+    DataFrame: rate, cell, n, value (raw), shrunken (posterior mean), low, high (95 % credible, NaN = unknown), rank
+    (1 = lowest shrunken rate). For ranking only: a shrunken rate is never shown instead of the raw one.
 
     Notes
     -----
     Beta-binomial with moments after Kleinman (1973), JASA 68, 46-54. Where the cells scatter no more than chance,
-    all shrunken rates are the pooled rate.
+    all shrunken rates are the pooled rate, and how far a cell's own rate may lie from it is unknown.
     """
     known = shares(table, question.outcome, question.missing)
     names = table.names()
@@ -91,7 +91,7 @@ def ranking(table: CellTable, question: Question) -> pd.DataFrame:
         mean, weight = beta_moments(share)
         a, b = share.x + mean * weight, share.n - share.x + (1 - mean) * weight
         shrunken = np.full(len(names), mean) if np.isinf(weight) else ratio(a, a + b)
-        low, high = (_beta_quantile(a, b, q, mean, weight) for q in ((1 - LEVEL) / 2, (1 + LEVEL) / 2))
+        low, high = (_beta_quantile(a, b, q, weight) for q in ((1 - LEVEL) / 2, (1 + LEVEL) / 2))
         order = np.argsort(np.argsort(shrunken, kind="stable"), kind="stable") + 1
         columns = {"rate": rate, "cell": names, "n": share.n, "value": share.value, "shrunken": shrunken}
         frames.append(pd.DataFrame(columns | {"low": low, "high": high, "rank": order}))
@@ -118,9 +118,9 @@ def beta_moments(share: Shares) -> tuple[float, float]:
     return mean, (1 / correlation - 1 if 0 < correlation < 1 else np.inf if correlation <= 0 else 0.0)
 
 
-def _beta_quantile(a, b, q: float, mean: float, weight: float) -> np.ndarray:
+def _beta_quantile(a, b, q: float, weight: float) -> np.ndarray:
     if np.isinf(weight):
-        return np.full(np.shape(a), mean)
+        return np.full(np.shape(a), np.nan)
     return np.where((a > 0) & (b > 0), special.betaincinv(np.maximum(a, 1e-9), np.maximum(b, 1e-9), q), np.nan)
 
 
