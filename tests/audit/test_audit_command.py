@@ -45,6 +45,15 @@ def test_people_get_a_table_and_sentences(table, capsys):
     assert "3,000 rows of 3,000" in out
 
 
+def test_a_rate_below_the_minimum_count_is_unknown_to_people_too(table, capsys):
+    """As on the page and in the report; the line of all rows keeps its rates."""
+    code, out, _ = call(capsys, table, "--by", "race", "--min-count", "1000", "--no-aif360")
+    assert code == 0
+    assert out.count("unknown, n = ") == 2 * 2  # accuracy and selection rate of b and c
+    assert "all" in out.splitlines()[6]
+    assert "unknown" not in out.splitlines()[6]
+
+
 def test_nothing_to_split_by_is_shown_too(table, capsys):
     """Without --by there is one line for all rows."""
     code, out, _ = call(capsys, table, "--no-aif360")

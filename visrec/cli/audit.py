@@ -223,7 +223,7 @@ def _show(document: dict) -> None:
         print(f"left out: {skip['count']:,} x {skip['reason']} ({', '.join(skip['examples'])})")
     rates = [r for r in ("accuracy", "selection_rate", "tpr", "fpr", "ppv") if document["overall"][r]["n"]]
     by = document["by"]
-    rows = [[*(c[name] for name in by), *_row(c, rates)] for c in document["cells"]]
+    rows = [[*(c[name] for name in by), *_row(c, rates, document["min_count"])] for c in document["cells"]]
     rows.append([*(["all"] * max(len(by), 0)), *_row(document["overall"], rates)] if by else [])
     if by:
         print("\n" + columns(rows, [*by, "n", *rates]))
@@ -240,11 +240,13 @@ def _show(document: dict) -> None:
         print(ruling["sentence"])
 
 
-def _row(cell: dict, rates: list[str]) -> list:
-    return [cell["n"], *(_shown(cell[rate]) for rate in rates)]
+def _row(cell: dict, rates: list[str], least: int = 0) -> list:
+    return [cell["n"], *(_shown(cell[rate], cell["n"], least) for rate in rates)]
 
 
-def _shown(rate: dict) -> str:
-    if rate["value"] is None:
-        return "unknown"
-    return f"{rate['value']:.3f} ({rate['low']:.3f}-{rate['high']:.3f})"
+def _shown(rate: dict, cell_rows: int, least: int) -> str:
+    """A rate with its interval, and how many rows it rests on where not the cell's; unknown below ``least``."""
+    if rate["value"] is None or rate["n"] < least:
+        return f"unknown, n = {rate['n']:,}"
+    rests = f", n = {rate['n']:,}" if rate["n"] != cell_rows else ""
+    return f"{rate['value']:.3f} ({rate['low']:.3f}-{rate['high']:.3f}){rests}"
