@@ -1,6 +1,10 @@
 """The Runs page: the list, one run in detail, several side by side."""
 
+import time
+
 from tests.pages.conftest import make_run
+from visrec.runs.record import rename
+from visrec.ui import cached
 
 PAGE = "pages/build/runs.py"
 
@@ -84,3 +88,42 @@ def test_lineage_names_code_packages_and_seed(app, places):
     table = next(d.value for d in app.dataframe if "what" in d.value).set_index("what")["value"]
 
     assert ("1+abc", "3.15", "7", "here") == tuple(table[["code", "keras", "seed", "host"]])
+
+
+def test_a_damaged_run_is_listed_as_failed_and_can_be_deleted(app, places, run):
+    """Its sentence and the button that deletes it; every other run is there as before."""
+    broken = make_run(places, name="broken")
+    broken.store.write("run.json", b"{")
+    app.run()
+    app.switch_page(PAGE).run()
+    table = app.dataframe[0].value.set_index("name")["state"]
+    assert ("finished", "failed") == (table["drawn"], table[broken.id])
+
+    for page in (PAGE, "pages/build/train.py"):
+        app.query_params["run"] = broken.id
+        app.switch_page(page).run()
+        assert not app.exception
+    app.switch_page(PAGE).run()
+    assert any("record is damaged" in e.value for e in app.error)
+    app.button(key="train_delete").click().run()
+    assert not broken.has("run.json")
+
+
+def test_a_rename_from_elsewhere_shows_within_a_minute(run, monkeypatch):
+    """Another replica renamed it: the row of a finished run is kept, but not for good."""
+    assert ["drawn"] == [row.name for row in cached.run_list()]
+    rename(run, "renamed")
+    clock = time.monotonic
+    monkeypatch.setattr(cached.time, "monotonic", lambda: clock() + cached.ROW_SECONDS + 1)
+    cached._run_list.clear()  # the list as a whole is kept for two seconds
+
+    assert ["renamed"] == [row.name for row in cached.run_list()]
+
+
+def test_an_accuracy_is_named_by_its_split(app, places):
+    """Of test, where there is a test split: the figure that the audit shows."""
+    make_run(places, metrics={"test_accuracy": {"value": 0.8, "low": 0.7, "high": 0.9, "n": 50}, "split": "test"})
+    app.run()
+    app.switch_page(PAGE).run()
+
+    assert ["0.800"] == [m.value for m in app.metric if m.label == "Accuracy on test"]

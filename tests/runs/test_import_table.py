@@ -166,3 +166,15 @@ def test_pages_split_by_what_was_asked_and_never_by_the_label_itself(table, sett
 
     assert ["race"] == import_table(table, settings, columns).record["by"]
     assert ["truth", "race"] == import_table(table, settings, columns, by=["truth", "race"]).record["by"]
+
+
+def test_the_headline_is_named_by_its_split(table, settings):
+    """The rows counted are those of test where there are some, and the key says so."""
+    from visrec.runs.record import headline
+
+    table["split"] = np.where(np.arange(300) % 3, "val", "test")
+    record = import_table(table, settings, COLUMNS).record
+
+    assert {"test_accuracy", "split"} == set(record["metrics"])
+    assert ("test", 100) == (headline(record)["split"], headline(record)["n"])
+    assert {"accuracy", "split"} == set(import_table(table.drop(columns="split"), settings, COLUMNS).record["metrics"])

@@ -5,6 +5,7 @@ import json
 import pandas as pd
 import pytest
 
+from visrec.cli import run as visrec
 from visrec.errors import InputError, NotFoundError
 from visrec.runs.record import Runs, new_id, note, rename
 from visrec.runs.status import Status
@@ -209,3 +210,24 @@ def test_the_record_is_json(runs):
     run = make(runs, settings={"by": ("a",)})
 
     assert json.loads(run.store.read("run.json"))["settings"] == {"by": ["a"]}
+
+
+def test_a_damaged_record_is_listed_as_failed_beside_the_others(tmp_path, monkeypatch, capsys):
+    """`visrec runs` names it with its reason; one run must not take all of them down."""
+    monkeypatch.setenv("VISREC_RUNS", str(tmp_path / "runs"))
+    monkeypatch.setenv("VISREC_CACHE", str(tmp_path / "cache"))
+    runs = Runs(FolderStore(tmp_path / "runs", create=True), tmp_path / "cache")
+    whole, broken = make(runs, metrics={"test_accuracy": {"value": 0.75}, "split": "test"}), make(runs)
+    broken.store.write("run.json", b"{")
+
+    assert 0 == visrec(["runs", "--json"])
+    listed = {row["run"]: row for row in json.loads(capsys.readouterr().out)}
+    assert ("done", {"value": 0.75, "split": "test"}) == (listed[whole.id]["state"], listed[whole.id]["accuracy"])
+    assert "failed" == listed[broken.id]["state"]
+    assert "record is damaged" in listed[broken.id]["message"]
+    assert 0 == visrec(["runs"])
+    shown = capsys.readouterr().out
+    assert "0.750 (test)" in shown
+    assert "record is damaged" in shown
+    assert 0 == visrec(["delete", broken.id, "--yes"])
+    assert [whole.id] == runs.ids()

@@ -4,7 +4,8 @@ import argparse
 import signal
 import sys
 
-from visrec.errors import InputError, RunError
+from visrec.cli import compare
+from visrec.errors import InputError, NotFoundError, RunError
 
 
 def register(commands) -> None:
@@ -19,7 +20,7 @@ def register(commands) -> None:
     delete.add_argument("--yes", action="store_true", help="do not ask")
     rename = _command(commands, "rename", rename_run, show_done, "give a run another name")
     note = _command(commands, "note", note_run, show_done, "keep a remark with a run")
-    _register_compare(commands)
+    compare.register(commands)
     predict = _command(commands, "predict", predict_images, show_predictions, "label images with a run's model")
     export = _command(commands, "export", export_run, show_done, "write a run's model for elsewhere")
     for command in (follow, cancel, resume, delete, rename, note, predict, export):
@@ -67,17 +68,6 @@ def _register_train(commands) -> None:
     add("--dry-run", action="store_true", help="say what would be done and how long it would take, and do nothing")
     add("--run-id", help=argparse.SUPPRESS)
     add("--attempt", default="", help=argparse.SUPPRESS)
-
-
-def _register_compare(commands) -> None:
-    compare = _command(commands, "compare", compare_runs, show_comparison, "compare two runs on the same images")
-    add = compare.add_argument
-    add("run", metavar="RUN", help="the run to compare with: id, name, start of an id, or 'latest'")
-    add("other", metavar="RUN", help="the run that may be better")
-    add("--by", help="attributes that make groups, separated by commas (default: those watched)")
-    add("--split", help="rows to compare (default: test, else val)")
-    add("--min-count", type=int, default=30, metavar="N", help="images a group needs to be tested (default 30)")
-    add("--seed", type=int, default=0, help="of the bootstrap (default 0)")
 
 
 def train_run(args, settings) -> dict:
@@ -177,20 +167,29 @@ def outcome(run) -> dict:
 
 
 def list_runs(args, settings) -> list[dict]:
-    """``visrec runs``."""
+    """``visrec runs``; one that cannot be read is listed with the reason, and hides no other."""
     from visrec.runs.record import open_runs
 
-    return [summary(run) for run in open_runs(settings).list()]
+    rows = [summary(run) for run in open_runs(settings).list()]
+    return [row for row in rows if row is not None]
 
 
-def summary(run) -> dict:
-    """One run in a list."""
-    record, status = run.record, run.status()
+def summary(run) -> dict | None:
+    """One run in a list; None when it was deleted meanwhile."""
+    from visrec.runs.record import headline
+    from visrec.runs.status import Status
+
+    try:
+        record, status = run.record, run.status()
+    except NotFoundError:
+        return None
+    except InputError as error:
+        record, status = {"name": run.id}, Status("failed", message=f"Its record is damaged. {error}")
     return {
         "run": run.id, "name": record.get("name"), "kind": record.get("kind"), "state": status.state,
         "stage": status.stage, "progress": status.progress, "position": status.position,
         "created": record.get("created"), "bucket": record.get("bucket"), "target": record.get("target"),
-        "val_accuracy": (record.get("metrics") or {}).get("val_accuracy"), "note": record.get("note", ""),
+        "accuracy": headline(record) or None, "note": record.get("note", ""), "message": status.message,
     }  # fmt: skip
 
 
@@ -264,19 +263,6 @@ def note_run(args, settings) -> dict:
     return {"run": run.id, "note": run.record["note"]}
 
 
-def compare_runs(args, settings) -> dict:
-    """``visrec compare``: paired on the same images."""
-    from visrec.runs import compare
-    from visrec.runs.record import open_runs
-
-    runs = open_runs(settings)
-    a, b = runs.open(args.run), runs.open(args.other)
-    found = compare.compare_runs(
-        a, b, by=names(args.by), split=args.split, min_count=args.min_count, seed=args.seed
-    )  # fmt: skip
-    return compare.document(a, b, found)
-
-
 def predict_images(args, settings) -> list[dict]:
     """``visrec predict``: an image that cannot be read gets its reason; the others are labelled all the same."""
     from pathlib import Path
@@ -305,13 +291,14 @@ def export_run(args, settings) -> dict:
 
 def show_trained(result: dict) -> None:
     """The end of a training, for people."""
+    from visrec.runs.record import headline
+
     print(f"Run {result['run']} ({result['name']}): {result['state']}. {result['message']}")
     for warning in result["warnings"]:
         print(f"Warning: {warning}")
-    if metrics := result.get("metrics"):
-        value = metrics["val_accuracy"]
+    if value := headline(result):
         print(
-            f"Accuracy on {metrics['split']}: {value['value']:.3f} "
+            f"Accuracy on {value['split'] or 'the table'}: {value['value']:.3f} "
             f"(95 % interval {value['low']:.3f} to {value['high']:.3f}, n = {value['n']:,})"
         )
     if seconds := result.get("seconds"):
@@ -331,11 +318,22 @@ def show_runs(result: list[dict]) -> None:
     if not result:
         print("There are no runs yet. `visrec train BUCKET` makes one.")
         return
-    rows = [
-        [r["run"], r["name"], _state(r), f"{v['value']:.3f}" if (v := r["val_accuracy"]) else "", r["created"][:16]]
-        for r in result
-    ]
+    rows = [[r["run"], r["name"], _state(r), _share(r["accuracy"]), (r["created"] or "")[:16]] for r in result]
     print(columns(rows, ["run", "name", "state", "accuracy", "created"]))
+    for r in result:
+        if r["kind"] is None:
+            print(f"{r['run']}: {r['message']}")
+
+
+def _share(value: dict | None) -> str:
+    """An accuracy with the split that it is of.
+
+    >>> _share({"value": 0.8, "split": "test"}), _share(None)
+    ('0.800 (test)', '')
+    """
+    if not value or value["value"] is None:
+        return ""
+    return f"{value['value']:.3f}" + (f" ({value['split']})" if value["split"] else "")
 
 
 def _state(row: dict) -> str:
@@ -346,37 +344,6 @@ def _state(row: dict) -> str:
     """
     waits = row["state"] == "queued" and row["position"]
     return f"{row['state']} ({row['position']} before it)" if waits else row["state"]
-
-
-def show_comparison(result: dict) -> None:
-    """The sentence, the cells that were tested, what could not be paired, and the settings that differ."""
-    from visrec.cli.output import columns
-
-    print(result["sentence"])
-    split = result["splits"][1]
-    print(f"Compared on {result['rows']:,} images that both answered{f' (split {split})' if split else ''}.")
-    print("Differences in points, second minus first, with 95 % intervals:")
-    attributes = list(dict.fromkeys(k for row in result["cells"] for k in row if k not in result["overall"]))
-    rows = [["all", *_figures(result["overall"])]]
-    enough = [row for row in result["cells"] if row["n"] >= result["min_count"]]
-    for row in enough:
-        rows.append([" · ".join(str(row[k]) for k in attributes if k in row), *_figures(row)])
-    print(columns(rows, ["group", "n", "first", "second", "difference", "low", "high", "p (Holm)", "verdict"]))
-    if small := len(result["cells"]) - len(enough):
-        print(f"Too few images (under {result['min_count']}) in {small} more groups; --json has their figures.")
-    for item in result["skipped"]:
-        print(f"Left out: {item['count']:,} {item['reason']} ({', '.join(item['examples'])}).")
-    for key, (first, second) in result["settings"].items():
-        print(f"Differs: {key}: {first} and {second}")
-
-
-def _figures(row: dict) -> list[str]:
-    p = row["p_holm"]
-    points = [f"{100 * row[key]:+.1f}" for key in ("difference", "low", "high")]
-    return [
-        f"{row['n']:,}", f"{row['accuracy_a']:.3f}", f"{row['accuracy_b']:.3f}", *points,
-        f"{p:.3f}" if p == p else "", row["verdict"],
-    ]  # fmt: skip
 
 
 def show_predictions(result: list[dict]) -> None:

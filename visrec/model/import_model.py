@@ -48,6 +48,7 @@ def import_model(
     by: Sequence[str] | None = None,
     name: str | None = None,
     report: Callable[[Status], None] | None = None,
+    run_id: str | None = None,
 ) -> Run:
     """Keep a model as a run, and let it answer for a bucket's images.
 
@@ -59,6 +60,7 @@ def import_model(
     bucket : whose val and test images it answers for; None = none
     target, by : column it predicts and attributes to watch; None = the bucket's own
     name : what the run is called; by default the file's name
+    run_id : the run's id, from `visrec.runs.record.new_id`; None makes one
 
     Returns
     -------
@@ -78,7 +80,7 @@ def import_model(
     found = foreign.open_foreign(path, labels, scale=scale, size=size, logits=logits)
     planned = _planned(bucket, target, by, found.image_size, labels, settings) if bucket else None
     record = _record(path, labels, found, scale, logits, planned)
-    run = open_runs(settings).create(record, name or path.stem)
+    run = open_runs(settings).create(record, name or path.stem, run_id)
     try:
         with Reporter(run, listen=report, explain=sentence, shares=SHARES, resumable=False) as reporter:
             reporter.use_stages(SHARES if planned else {"export": 1.0})
@@ -109,6 +111,7 @@ def start(
     target: str | None = None,
     by: Sequence[str] | None = None,
     name: str | None = None,
+    run_id: str | None = None,
 ) -> "subprocess.Popen":
     """`import_model` in a process of its own, so that a stranger's file is never opened by the web server.
 
@@ -117,6 +120,7 @@ def start(
     command = [sys.executable, "-m", "visrec", "import-model", str(path), f"--labels={','.join(labels)}"]
     command += [f"--scale={scale}", "--json", *(["--logits"] if logits else [])]
     given = {"size": size, "bucket": bucket, "target": target, "by": None if by is None else ",".join(by), "name": name}
+    given["run-id"] = run_id
     command += [f"--{key}={value}" for key, value in given.items() if value is not None]
     with (path.parent / "import.out").open("wb") as out, (path.parent / "import.err").open("wb") as err:
         return subprocess.Popen(
@@ -265,4 +269,4 @@ def _judged(samples: "pd.DataFrame", labels: list[str], chances) -> tuple[dict[s
             f"The accuracy, {found['value']:.3f}, is no better than always answering '{shares.index[0]}' "
             f"({shares.iloc[0]:.3f}). Check the order of --labels, and --scale: which pixel range was it trained on?"
         )
-    return {"val_accuracy": found, "split": split}, warning
+    return {f"{split}_accuracy": found, "split": split}, warning

@@ -4,13 +4,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from visrec.audit.splits import SEEN_IN_TRAINING, choose_split
 from visrec.config import Settings, TrainConfig
 from visrec.errors import RunError
 from visrec.model import caches, checkpoint, device, engine, export, features, head, lineage, mobilenet, weighting
 from visrec.model import fine_tune as tuning
 from visrec.model.mobilenet import Weights
 from visrec.model.watch import Watch, accuracy
-from visrec.runs.record import Run
+from visrec.runs.record import Run, headline
 from visrec.runs.reporter import Reporter
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from visrec.model.train import Plan
 
 PREDICTED = ("train", "tune", "val", "test")
+FLATTERED = "No image of val or test could be read: the accuracy is that of images seen in training, and flatters it."
 
 
 @dataclass(frozen=True)
@@ -208,9 +210,12 @@ def finish(work: Work, result: Result, run: Run, reporter: Reporter) -> None:
     run.update(metrics=metrics, decisions=result.decisions, seconds=reporter.closed_seconds())
     for name in (checkpoint.LAST, checkpoint.BEST):  # the model is written; what was kept to resume is not needed
         run.store.delete(name)
-    shown = metrics["val_accuracy"]
+    shown = headline({"metrics": metrics})
+    if shown["split"] in SEEN_IN_TRAINING:
+        run.update(warnings=[*run.record.get("warnings", []), FLATTERED])
+        reporter.log(f"Warning: {FLATTERED}")
     reporter.log(
-        f"Accuracy on {metrics['split']}: {shown['value']:.3f} (95 % interval {shown['low']:.3f} to "
+        f"Accuracy on {shown['split']}: {shown['value']:.3f} (95 % interval {shown['low']:.3f} to "
         f"{shown['high']:.3f}, n = {shown['n']:,})."
     )
 
@@ -233,18 +238,25 @@ def predictions(work: Work, chances: "np.ndarray") -> "pd.DataFrame":
 
 
 def judged(work: Work, chances: "np.ndarray") -> dict[str, Any]:
-    """Accuracy, with interval and count, on val (on test where there is no val), and on tune for comparison."""
+    """Accuracy, with interval and count, of the rows that an audit takes, and of those seen in training to compare."""
     import numpy as np
 
     codes = np.array([work.labels.index(v) for v in work.samples["label"]])
     correct = chances.argmax(1) == codes
-    split = next((s for s in ("val", "test") if len(work.rows(s))), "tune")
+    split = _judged_split(work)
     return {
-        "val_accuracy": accuracy(correct[work.rows(split)]),
-        "split": split,
         "tune_accuracy": accuracy(correct[work.rows("tune")]),
         "train_accuracy": accuracy(correct[work.rows("train")]),
+        f"{split}_accuracy": accuracy(correct[work.rows(split)]),
+        "split": split,
     }
+
+
+def _judged_split(work: Work) -> str:
+    """Test, else val; where no image of either could be read, tune, else train: a figure still, if that is said."""
+    there = [split for split in PREDICTED if len(work.rows(split))]
+    unseen = [split for split in there if split not in SEEN_IN_TRAINING]
+    return choose_split(unseen) or ("tune" if "tune" in there else "train")
 
 
 def _features(work: Work, weights: Weights, taps: str, positions, reporter: Reporter):

@@ -9,6 +9,7 @@ from contextlib import closing
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
+from visrec.audit.splits import AUDITED
 from visrec.config import Settings, TrainConfig
 from visrec.errors import RunError, VisrecError
 from visrec.model import device, estimate, presets
@@ -191,7 +192,7 @@ def _warnings(samples: "pd.DataFrame", config: TrainConfig) -> list[str]:
             f"Only {training} images to train on: expect a rough model, and read every figure with its interval. "
             "A few hundred per class are a good beginning."
         )
-    if (judged := int(counts.get("val", 0))) < 50:
+    if (judged := int(counts.get(next((s for s in AUDITED if counts.get(s)), ""), 0))) < 50:
         found.append(f"Only {judged} images to judge by: the accuracy's interval will be wide.")
     if not counts.get("tune"):
         found.append("No image could be spared for choosing; choices are made on the train images.")

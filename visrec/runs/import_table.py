@@ -191,6 +191,10 @@ def import_table(
     InputError
         A missing column, scores outside 0..1, no rows, an unknown bucket, or names of which none is in the bucket.
     """
+    from visrec.audit.splits import default_split
+
+    require_keepable(source)
+    columns = dataclasses.replace(columns, split=columns.split or default_split(source))
     predictions = read_table(source, columns)
     table = standard_table(predictions)
     fitted = {"matched": 0, "strip": 0, "prefix": ""}
@@ -227,7 +231,15 @@ def _record(
         "settings": {"columns": dataclasses.asdict(columns), "images": images, "file_names": fitted},
         "decisions": list(predictions.notes),
         "skipped": [dataclasses.asdict(s) for s in predictions.skipped] + _other_splits(predictions),
-        "metrics": {"val_accuracy": {"value": value, "low": low, "high": high, "n": n}, "split": ""},
+        "metrics": {
+            f"{columns.split}_accuracy" if columns.split else "accuracy": {
+                "value": value,
+                "low": low,
+                "high": high,
+                "n": n,
+            },
+            "split": columns.split or "",
+        },
     }
 
 

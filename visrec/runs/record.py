@@ -10,6 +10,7 @@ import re
 import secrets
 import shutil
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -301,6 +302,25 @@ def open_runs(settings: "Settings") -> Runs:
     from visrec.storage.buckets import open_store
 
     return Runs(open_store(settings.runs, settings, create=True), settings.cache / "runs")
+
+
+def headline(record: Mapping[str, Any]) -> dict[str, Any]:
+    """The accuracy that a run is known by: value (0..1; 1 = all right), low, high, n and split; empty without one.
+
+    It is that of the rows that an audit takes (`visrec.audit.splits`), under a key that names their split; records of
+    earlier versions kept it as ``val_accuracy`` whatever the split.
+
+    >>> headline({"metrics": {"test_accuracy": {"value": 0.8}, "split": "test"}})
+    {'value': 0.8, 'split': 'test'}
+    >>> headline({"metrics": {"val_accuracy": {"value": 0.7}}})
+    {'value': 0.7, 'split': 'val'}
+    >>> headline({})
+    {}
+    """
+    metrics = record.get("metrics") or {}
+    split = metrics.get("split", "val")
+    found = metrics.get(f"{split}_accuracy" if split else "accuracy") or metrics.get("val_accuracy")
+    return {**found, "split": split} if found else {}
 
 
 def rename(run: Run, name: str) -> None:

@@ -4,6 +4,7 @@ What a cached function returns is shared by every visitor: tables are handed out
 may change its own without touching the others'. Every key holds the place (URL) it was read from.
 """
 
+import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -17,6 +18,8 @@ from visrec.errors import InputError, NotFoundError
 
 DAMAGED = "damaged"
 """The kind of a run whose record cannot be read."""
+ROW_SECONDS = 60.0
+"""So long the row of a finished run is kept: another replica, or the command line, may rename it."""
 
 
 @dataclass(frozen=True)
@@ -68,22 +71,22 @@ def run_list() -> list[RunRow]:
 
 @st.cache_data(ttl=2, show_spinner=False, max_entries=8)
 def _run_list(url: str) -> list[RunRow]:
-    known = _finished_rows()
+    known, now = _finished_rows(), time.monotonic()
+    for key, (_, read) in list(known.items()):
+        if now - read > ROW_SECONDS:
+            known.pop(key, None)
     found = runs().list()
     unknown = [run for run in found if (url, run.id) not in known]
     with ThreadPoolExecutor(16) as pool:  # a run in a bucket costs two requests
         fresh = {row.id: row for row in pool.map(_row, unknown) if row is not None}
-    known.update({(url, row.id): row for row in fresh.values() if row.usable})
-    rows = [fresh.get(run.id) or known.get((url, run.id)) for run in found]
+    known.update({(url, row.id): (row, now) for row in fresh.values() if row.usable})
+    rows = [fresh.get(run.id) or known.get((url, run.id), (None, now))[0] for run in found]
     return [row for row in rows if row is not None]
 
 
-@st.cache_resource(ttl=60)
-def _finished_rows() -> dict[tuple[str, str], RunRow]:
-    """Rows that hardly change, so that a long list is not read anew every two seconds.
-
-    Kept for a minute: another replica, or the command line, may have renamed one.
-    """
+@st.cache_resource
+def _finished_rows() -> dict[tuple[str, str], tuple[RunRow, float]]:
+    """Rows that hardly change, with the time they were read: a long list is not read anew every two seconds."""
     return {}
 
 

@@ -6,6 +6,7 @@ import pandas as pd
 import streamlit as st
 
 from visrec.errors import VisrecError
+from visrec.runs.record import headline
 from visrec.ui import cached, frame, paired_view, runs_side_view, training, widgets, wording
 
 SETTING_WORDS = {
@@ -29,7 +30,12 @@ SETTING_WORDS = {
     "scale": "pixels it takes",
     "logits": "outputs are logits",
 }
-KINDS = {"trained": "trained here", "imported-table": "table of predictions", "imported-model": "model brought along"}
+KINDS = {
+    "trained": "trained here",
+    "imported-table": "table of predictions",
+    "imported-model": "model brought along",
+    cached.DAMAGED: "damaged",
+}
 
 
 def as_table(rows: list) -> pd.DataFrame:
@@ -68,7 +74,11 @@ def choose(rows: list) -> list:
         on_select="rerun",
         selection_mode="multi-row",
         alt="All runs, newest first",
-        column_config={"accuracy": st.column_config.NumberColumn(format="%.3f", help="On images it never saw.")},
+        column_config={
+            "accuracy": st.column_config.NumberColumn(
+                format="%.3f", help="Of the images an audit takes: test, else val."
+            )
+        },
     )
     return [rows[i] for i in chosen["selection"]["rows"] if i < len(rows)]
 
@@ -86,8 +96,13 @@ def search(rows: list, wanted: str) -> list:
 def show_details(row) -> None:
     """One run: outcome, next steps, how it was made, name and note."""
     run = cached.run(row.id)
-    record, status = run.record, run.status()
+    status = run.status()
     st.subheader(f"{wording.STATE_ICONS.get(row.state, '')} {widgets.escape(row.name)}", anchor=False)
+    if row.kind == cached.DAMAGED:
+        training.show(run, status)
+        training.actions(run, status)
+        return
+    record = run.record
     if record.get("kind", "trained") != "imported-table":
         training.show(run, status)
     training.actions(run, status)
@@ -165,15 +180,16 @@ def _name_and_note(run, record: dict) -> None:
 
 def compare(rows: list) -> None:
     """Several runs side by side: figures, two of them on the same images, then the settings that differ."""
+    rows = [row for row in rows if row.kind != cached.DAMAGED]
     records = {_unique(row, rows): cached.run(row.id).record for row in rows}
     st.subheader("Side by side", anchor=False)
     for start in range(0, len(rows), 3):
         part = list(records.items())[start : start + 3]
         for column, (name, record), row in zip(st.columns(3), part, rows[start : start + 3], strict=False):
-            metric = (record.get("metrics") or {}).get("val_accuracy") or {}
+            metric = headline(record)
             with column.container(border=True):
                 st.markdown(f"**{widgets.escape(name)}**")
-                st.metric("Accuracy", wording.number(metric.get("value")))
+                st.metric(training.accuracy_name(metric), wording.number(metric.get("value")))
                 st.caption(f"95 % interval {wording.interval(metric)}, n = {int(metric.get('n') or 0):,}")
                 if st.button("Open", key=f"runs_open_{row.id}"):
                     frame.go("overview" if row.usable else "train", run=row.id)
@@ -203,7 +219,7 @@ def verdict(records: list[dict]) -> str:
     >>> verdict([a, a])
     'The intervals overlap: the difference may be chance.'
     """
-    metrics = [(record.get("metrics") or {}).get("val_accuracy") or {} for record in records]
+    metrics = [headline(record) for record in records]
     if any(metric.get("value") is None for metric in metrics):
         return "Not every run has an accuracy."
     targets = {(record.get("bucket"), record.get("target")) for record in records}

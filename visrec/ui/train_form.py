@@ -223,7 +223,8 @@ def recent(rows: list) -> None:
         return
     for row in rows:
         text, button = st.columns([5, 1], vertical_alignment="center")
-        accuracy = "" if row.accuracy is None else f"accuracy {wording.number(row.accuracy)} · "
+        on = f" on {row.split}" if row.split else ""
+        accuracy = "" if row.accuracy is None else f"accuracy {wording.number(row.accuracy)}{on} · "
         state = f"{wording.STATES[row.state]}{place(row)}"
         text.markdown(
             f"{wording.STATE_ICONS[row.state]} **{widgets.escape(row.name)}** · {state} · "

@@ -10,6 +10,9 @@ import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
+from visrec.audit.splits import SEEN_IN_TRAINING
+from visrec.errors import InputError
+from visrec.runs.record import headline
 from visrec.ui import cached, charts, frame, widgets, wording
 
 STAGES = {
@@ -29,7 +32,11 @@ _MACHINERY = re.compile(r"[IWEF]\d{4} \d\d:\d\d|WARNING: All log messages before
 
 def show(run, status) -> None:
     """The whole panel of one run in whatever state it is; draws no buttons."""
-    record = run.record
+    try:
+        record = run.record
+    except InputError as error:
+        st.error(widgets.escape(f"The run's record is damaged: {error}"), icon=":material/error:")
+        return
     stages = used_stages(record)
     if status.state in ("queued", "running", "cancelling"):
         st.progress(min(1.0, max(0.0, status.progress)), text=progress_line(status))
@@ -131,17 +138,17 @@ def machine_line(record: dict, status) -> str:
 def show_outcome(run, record: dict, status) -> None:
     """How it ended: the figure with its interval, or the sentence of what went wrong."""
     if status.state == "done":
-        metric = (record.get("metrics") or {}).get("val_accuracy") or {}
+        metric = headline(record)
         seconds = sum((record.get("seconds") or {}).values())
         widgets.figures(
             [
-                ("Accuracy", wording.number(metric.get("value")), accuracy_help(record, metric)),
+                (accuracy_name(metric), wording.number(metric.get("value")), accuracy_help(metric)),
                 (
                     "Interval (95 %)",
                     wording.interval(metric),
                     "The true accuracy on such images most likely lies here.",
                 ),
-                ("Images judged", wording.count(int(metric.get("n") or 0)), "Images the training never saw."),
+                ("Images judged", wording.count(int(metric.get("n") or 0)), judged_help(metric)),
                 ("Took", wording.duration(seconds), "Time from the first image read to the saved model."),
             ]
         )
@@ -151,10 +158,28 @@ def show_outcome(run, record: dict, status) -> None:
     st.caption(getattr(status, "next_action", ""))
 
 
-def accuracy_help(record: dict, metric: dict) -> str:
+def accuracy_name(metric: dict) -> str:
+    """What an accuracy is called: with the split that it was measured on.
+
+    >>> accuracy_name({"split": "test"}), accuracy_name({})
+    ('Accuracy on test', 'Accuracy')
+    """
+    return f"Accuracy on {metric['split']}" if metric.get("split") else "Accuracy"
+
+
+def accuracy_help(metric: dict) -> str:
     """Where the accuracy was measured."""
-    split = (record.get("metrics") or {}).get("split", "val")
-    return f"Share of right answers on {wording.count(int(metric.get('n') or 0), 'image')} of split {split}."
+    of = f" of split {metric['split']}" if metric.get("split") else ""
+    return (
+        f"Share of right answers on {wording.count(int(metric.get('n') or 0), 'image')}{of}; an audit takes the same."
+    )
+
+
+def judged_help(metric: dict) -> str:
+    """Whether the training has seen the images that it is judged by."""
+    if metric.get("split") in SEEN_IN_TRAINING:
+        return "Images the training has seen, since no others could be read: the figures flatter it."
+    return "Images the training never saw."
 
 
 def show_curves(history: pd.DataFrame, watched: dict[str, int]) -> None:
@@ -261,6 +286,11 @@ def actions(run, status) -> None:
     """The buttons of a state: cancel while it goes on, resume or delete after a stop, the audit when done."""
     from visrec.runs import jobs
 
+    try:
+        kind = run.record.get("kind", "trained")
+    except InputError:  # damaged, as the panel says
+        delete_button(run)
+        return
     with st.container(horizontal=True):
         if status.state in ("queued", "running"):
             st.button(
@@ -275,7 +305,7 @@ def actions(run, status) -> None:
                     frame.go(page, run=run.id)
         if status.state in ("cancelled", "failed", "lost"):
             resume = lambda r: jobs.resume(r, cached.settings())
-            if run.record.get("kind", "trained") == "trained":
+            if kind == "trained":
                 st.button(
                     "Resume",
                     type="primary",
@@ -285,9 +315,14 @@ def actions(run, status) -> None:
                     args=(resume, run),
                 )
         if status.finished:
-            with st.popover("Delete", icon=":material/delete:"):
-                st.write("The run's folder goes for good: record, log, model and everything made from it.")
-                st.button("Delete it", key="train_delete", on_click=_call, args=(_delete, run))
+            delete_button(run)
+
+
+def delete_button(run) -> None:
+    """Delete a run, after a second press."""
+    with st.popover("Delete", icon=":material/delete:"):
+        st.write("The run's folder goes for good: record, log, model and everything made from it.")
+        st.button("Delete it", key="train_delete", on_click=_call, args=(_delete, run))
 
 
 def _delete(run) -> None:
