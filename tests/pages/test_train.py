@@ -1,6 +1,7 @@
 """The Train page: what it starts, and what each state of a run offers next."""
 
 import dataclasses
+import os
 import time
 
 import pandas as pd
@@ -8,6 +9,7 @@ import pytest
 
 from tests.pages.conftest import make_run
 from visrec.data.demo import make_tiny_bucket
+from visrec.runs.record import open_runs
 from visrec.runs.status import Status
 
 PAGE = "pages/build/train.py"
@@ -84,6 +86,7 @@ def test_every_state_has_its_next_action(app, places, state, offers):
     run = make_run(places, state="running" if state == "lost" else state)
     if state == "lost":
         run.write_status(dataclasses.replace(run.status(), heartbeat=time.time() - 60))
+        os.utime(run.store.local_path("status.json"), (time.time() - 60, time.time() - 60))
     app.switch_page(PAGE).run()
 
     assert not app.exception
@@ -143,7 +146,7 @@ def test_the_time_it_will_take_is_said_with_what_that_rests_on(app, tiny, starte
     assert "fine-tune" in said
 
     app.radio(key="train_preset").set_value("quick").run()
-    assert "5 passes of fine-tuning" in "\n".join(m.value for m in app.markdown)
+    assert "8 passes of fine-tuning" in "\n".join(m.value for m in app.markdown)
 
 
 def test_a_model_of_ones_own_is_imported_by_a_process_of_its_own(app, tiny, places, monkeypatch):
@@ -156,7 +159,10 @@ def test_a_model_of_ones_own_is_imported_by_a_process_of_its_own(app, tiny, plac
 
     def start(path, settings, labels, **options):
         asked.append((path.name, path.read_bytes(), labels, options))
-        make_run(places, name="brought", kind="imported-model")
+        record = {"kind": "imported-model", "labels": labels}
+        run = open_runs(places).create(record, "brought", run_id=options["run_id"])
+        run.write_status(Status("done", heartbeat=time.time()))
+        make_run(places, name="another visitor's", kind="imported-model")
         return Ended()
 
     monkeypatch.setattr("visrec.model.import_model.start", start)
@@ -173,6 +179,7 @@ def test_a_model_of_ones_own_is_imported_by_a_process_of_its_own(app, tiny, plac
     )
     assert not app.exception
     assert any("brought" in s.value for s in app.subheader)
+    assert not any("another" in s.value for s in app.subheader)
 
 
 def test_a_model_that_is_refused_is_a_sentence(app, tiny, monkeypatch):

@@ -3,6 +3,7 @@
 
 def register(commands) -> None:
     """Add the command."""
+    import argparse
     import re
 
     from visrec.cli.runs import show_trained
@@ -24,6 +25,7 @@ def register(commands) -> None:
     add("--size", type=int, metavar="N", help="side of its images in pixels, where the file leaves it open")
     add("--logits", action="store_true", help="its outputs are logits: no softmax or sigmoid at the end")
     add("--name", help="what to call the run")
+    add("--run-id", help=argparse.SUPPRESS)
 
 
 def import_model(args, settings) -> dict:
@@ -39,6 +41,7 @@ def import_model(args, settings) -> dict:
         run = import_model(
             Path(args.file), settings, runs.names(args.labels), scale=args.scale, size=args.size, logits=args.logits,
             bucket=args.bucket, target=args.target, by=runs.names(args.by), name=args.name, report=bar,
+            run_id=args.run_id,
         )  # fmt: skip
     finally:
         if bar:

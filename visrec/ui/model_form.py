@@ -72,18 +72,17 @@ def _bucket(column) -> tuple[str | None, str | None]:
 
 def _import(sent, labels: list[str], options: dict) -> None:
     from visrec.model import import_model
+    from visrec.runs.record import new_id
 
     path = import_view.upload_folder() / sent.file_id / Path(sent.name).name
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(sent.getvalue())
-    before = set(cached.runs().ids())
-    process = import_model.start(path, cached.settings(), labels, **options)
-    made = None
+    made = new_id()  # given from here: another visitor may be importing a model at this moment
+    process = import_model.start(path, cached.settings(), labels, run_id=made, **options)
     with st.spinner("Opening the model", show_time=True):
-        while process.poll() is None and not (made := _new_run(before)):
+        while process.poll() is None and not _is_there(made):
             time.sleep(0.5)
-    made = made or _new_run(before)
-    if made is None:
+    if not _is_there(made):
         said = (path.parent / "import.err").read_text(errors="replace").strip().splitlines()
         st.error(widgets.escape(said[-1] if said else "It ended without a word."), icon=":material/error:")
         shutil.rmtree(path.parent, ignore_errors=True)
@@ -94,9 +93,5 @@ def _import(sent, labels: list[str], options: dict) -> None:
     frame.go("train", run=made)
 
 
-def _new_run(before: set[str]) -> str | None:
-    """The imported model among the runs that were not there before."""
-    for run_id in cached.runs().ids():
-        if run_id not in before and cached.run(run_id).record.get("kind") == "imported-model":
-            return run_id
-    return None
+def _is_there(run_id: str) -> bool:
+    return run_id in cached.runs().ids()
