@@ -8,7 +8,7 @@ from visrec.config import TrainConfig
 from visrec.data.table import BucketTable
 from visrec.errors import InputError, OutsideError
 from visrec.model import augment, mobilenet, presets
-from visrec.model.watch import Watch, accuracy
+from visrec.model.watch import Watch, accuracy, worst_cell
 from visrec.model.weighting import sample_weights
 
 
@@ -56,12 +56,37 @@ class TestPresets:
             ({"target": "gender", "image_size": 9}, "expected 32 to 512"),
             ({"target": "gender", "epochs": 0, "fine_tune_epochs": 0}, "nothing would be trained"),
             ({"target": "gender", "sample_weights": "klass"}, "Did you mean 'class'"),
+            (
+                {"target": "gender", "weights": "imagenet", "alpha": 0.6},
+                r"no ImageNet weights of width 0\.6.*0\.5, 0\.75",
+            ),
+            (
+                {"target": "gender", "by": (), "sample_weights": "group"},
+                r"none is watched.*--by \(there are: gender, race",
+            ),
+            ({"target": "gender", "by": (), "sample_weights": "reweighing"}, "none is watched"),
         ],
     )
     def test_an_impossible_option_is_named(self, options, said):
         """One sentence says what was expected."""
         with pytest.raises(InputError, match=said):
             presets.resolve(TrainConfig("b", **options), table())
+
+    @pytest.mark.parametrize(
+        ("said", "expected"),
+        [
+            ({"image_size": "128"}, r"visrec\.toml says image_size = '128'.*whole number, without quotes"),
+            ({"epochs": 2.5}, "whole number"),
+            ({"alpha": "1.0"}, "a number, without quotes"),
+            ({"mirror": "no"}, "true or false"),
+            ({"batch_size": True}, "whole number"),
+            ({"weights": 3}, "a word in quotes"),
+        ],
+    )
+    def test_a_value_of_the_wrong_type_in_the_bucket_is_named(self, said, expected):
+        """A number in quotes is an easy slip in TOML, and the owner of the file can mend it at once."""
+        with pytest.raises(InputError, match=expected):
+            presets.resolve(TrainConfig("b"), table(target="gender", **said))
 
 
 class TestWeights:
@@ -186,6 +211,18 @@ class TestWatch:
         watch = Watch(pd.DataFrame({"race": ["x"] * 60 + ["y"] * 600}), ["race"])
 
         assert "cannot tell" not in watch.worst([False] * 30 + [True] * 630)
+
+    @pytest.mark.parametrize("cells", [2, 8, 20])
+    def test_equal_cells_are_hardly_ever_told_apart(self, cells):
+        """The lowest of many is low by chance: at most one epoch in twenty may call it worse where all are equal."""
+        rng = np.random.default_rng(cells)
+        counts = {f"race={i}": 100 for i in range(cells)}
+        sure = 0
+        for _ in range(1000):
+            shares = {cell: rng.binomial(100, 0.8) / 100 for cell in counts}
+            sure += "cannot tell" not in worst_cell(shares, counts, float(np.mean(list(shares.values()))))
+
+        assert sure <= 50
 
     def test_no_rows_is_unknown(self):
         """NaN with its count, never 0."""

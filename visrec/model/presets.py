@@ -12,7 +12,7 @@ from visrec.config import TrainConfig
 from visrec.data.images import FITS
 from visrec.data.table import BucketTable
 from visrec.errors import InputError, nearest
-from visrec.model.mobilenet import MAX_SIZE, MIN_SIZE, alpha_of
+from visrec.model.mobilenet import ALPHAS, MAX_SIZE, MIN_SIZE, alpha_of
 
 PRESETS: dict[str, dict[str, Any]] = {
     "quick": {"image_size": 96, "alpha": 0.35, "epochs": 60, "fine_tune_epochs": 0},
@@ -23,6 +23,16 @@ COMMON = {"weights": "imagenet", "allow_random": False, "sample_weights": "none"
 EPOCH_FACTOR = {"quick": 0.5, "balanced": 1.0, "thorough": 2.0}
 """What a preset makes of the epochs that a bucket's own settings name."""
 SAMPLE_WEIGHTS = ("none", "class", "group", "reweighing")
+WHOLE, NUMBER, FLAG, NAMES = (int,), (int, float), (bool,), (str, list, tuple)
+KINDS = {
+    "image_size": WHOLE, "epochs": WHOLE, "fine_tune_epochs": WHOLE, "batch_size": WHOLE, "limit": WHOLE, "seed": WHOLE,
+    "alpha": NUMBER, "allow_random": FLAG, "mirror": FLAG, "by": NAMES,
+}  # fmt: skip
+"""Setting -> types it may have; those not named here are words."""
+EXPECTED = {
+    WHOLE: "a whole number, without quotes", NUMBER: "a number, without quotes", FLAG: "true or false",
+    NAMES: 'names, like ["race", "age"]', (str,): "a word in quotes",
+}  # fmt: skip
 
 
 def resolve(config: TrainConfig, table: BucketTable) -> TrainConfig:
@@ -35,6 +45,7 @@ def resolve(config: TrainConfig, table: BucketTable) -> TrainConfig:
     """
     if config.preset not in PRESETS:
         raise InputError(f"The preset '{config.preset}' is not known. {nearest(config.preset, PRESETS)}")
+    _check_types(_known(table.defaults))
     defaults = _bucket_defaults(table.defaults, config.preset)
     preset = dict(PRESETS[config.preset])
     width = alpha_of(config.weights or defaults.get("weights"))
@@ -76,6 +87,16 @@ def _names(by: Any) -> tuple[str, ...]:
     return tuple(n.strip() for n in by.split(",") if n.strip()) if isinstance(by, str) else tuple(by or ())
 
 
+def _check_types(values: Mapping[str, Any]) -> None:
+    """What a bucket's ``visrec.toml`` says may be of any type; the command line and the form give none but these."""
+    for name, value in values.items():
+        kinds = KINDS.get(name, (str,))
+        if (isinstance(value, bool) and bool not in kinds) or not isinstance(value, kinds):
+            raise InputError(
+                f"The bucket's visrec.toml says {name} = {value!r} under [train]; expected {EXPECTED[kinds]}."
+            )
+
+
 def _check(config: TrainConfig, table: BucketTable) -> None:
     if config.target is None:
         raise InputError(f"Several columns could be predicted: {', '.join(table.targets)}. Choose one with --target.")
@@ -92,6 +113,11 @@ def _check(config: TrainConfig, table: BucketTable) -> None:
         value = getattr(config, name)
         if value is not None and not low <= value <= high:
             raise InputError(f"{name} is {value}; expected {low} to {high}.")
+    if config.weights == "imagenet" and config.alpha not in ALPHAS:
+        raise InputError(
+            f"There are no ImageNet weights of width {config.alpha:g} (alpha); expected one of "
+            f"{', '.join(map(str, ALPHAS))}, or weights 'none' or a file."
+        )
     if not config.epochs and not config.fine_tune_epochs:
         raise InputError("Both epochs and fine_tune_epochs are 0: nothing would be trained. Give one of them.")
     if config.fit not in FITS:
@@ -99,3 +125,8 @@ def _check(config: TrainConfig, table: BucketTable) -> None:
     if config.sample_weights not in SAMPLE_WEIGHTS:
         help = nearest(config.sample_weights, SAMPLE_WEIGHTS)
         raise InputError(f"The sample weights '{config.sample_weights}' are not known. {help}")
+    if config.sample_weights in ("group", "reweighing") and not config.by:
+        raise InputError(
+            f"The sample weights '{config.sample_weights}' are those of watched groups, and none is watched. Name "
+            f"attributes with --by (there are: {', '.join(table.attributes) or 'none'}), or choose 'class' or 'none'."
+        )

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 MIN_COUNT = 30
 FEW = 10
+ALPHA = 0.05
 PREFIX = "accuracy:"
 
 
@@ -68,6 +69,8 @@ def worst_cell(shares: Mapping[str, float], counts: Mapping[str, int], overall: 
     """The cell with the lowest accuracy as a sentence: its interval, and whether it can be told from the whole.
 
     Cells of fewer than `FEW` images are passed over while there are larger ones: one wrong answer of one is no news.
+    The lowest of many cells is low by chance alone, so it is told from the whole by an interval that allows for all
+    cells it was chosen from (Bonferroni); the interval shown is the audit's own, of 95 %.
 
     Parameters
     ----------
@@ -87,20 +90,22 @@ def worst_cell(shares: Mapping[str, float], counts: Mapping[str, int], overall: 
     cell = min(enough, key=lambda c: (enough[c], -counts[c]))
     share, count = enough[cell], counts[cell]
     low, high = wilson(round(share * count), count)
-    unsure = ", cannot tell" if count < MIN_COUNT or high >= overall else ""
+    tested = sum(counts[c] >= MIN_COUNT for c in enough)
+    beyond = wilson(round(share * count), count, 1 - ALPHA / max(1, tested))[1]
+    unsure = ", cannot tell" if count < MIN_COUNT or beyond >= overall else ""
     shown = ", ".join(part.partition("=")[2] for part in cell.split(","))
     return f"Worst cell: {shown}, {share:.2f} (n = {count:,}, {low:.2f} to {high:.2f}{unsure})."
 
 
-def wilson(right: int, count: int) -> tuple[float, float]:
-    """95 % interval of a share, as the audit gives it; NaN without rows.
+def wilson(right: int, count: int, level: float = 1 - ALPHA) -> tuple[float, float]:
+    """95 % interval (unless another level is asked for) of a share, as the audit gives it; NaN without rows.
 
     >>> [round(v, 3) for v in wilson(8, 10)]
     [0.49, 0.943]
     """
     from visrec.audit.intervals import wilson as intervals
 
-    low, high = intervals([right], [count])
+    low, high = intervals([right], [count], level)
     return float(low[0]), float(high[0])
 
 
