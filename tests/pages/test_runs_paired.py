@@ -102,3 +102,15 @@ def test_gaps_and_curves_stand_side_by_side(places, run):
     assert by_race.loc["better", "gap"] < by_race.loc["drawn", "gap"]
     curves = next(d.value for d in at.dataframe if "pass" in d.value)
     assert [3, 3] == [len(curves), curves["better"].notna().sum()]
+
+
+def test_a_run_renamed_since_is_called_by_its_new_name(places, run):
+    """What is kept of a comparison is its figures, not what the runs were called."""
+    from visrec.runs.record import rename
+
+    other = better(places)
+    at = page().run()
+    rename(other, "the newer one")
+    at.run()
+
+    assert any("the newer one is better overall" in m.value for m in at.markdown)

@@ -96,3 +96,29 @@ def test_a_run_is_not_compared_with_itself(places, capsys):
 
     assert cli.run(["compare", "old", "latest"]) == 2
     assert "named twice" in capsys.readouterr().err
+
+
+def test_an_attribute_named_twice_makes_its_groups_once(places, capsys):
+    """A slip of the hand is no fault of the program."""
+    finished(places, "old", 0.7), finished(places, "new", 0.9)
+
+    assert cli.run(["compare", "old", "new", "--by", "race,race", "--json"]) == 0
+    assert ["x", "y"] == [cell["race"] for cell in json.loads(capsys.readouterr().out)["cells"]]
+
+
+@pytest.mark.parametrize("name", ["label", "file", "prediction", "split", "score:yes"])
+def test_columns_that_are_no_attributes_are_refused_with_those_that_are(places, capsys, name):
+    """Groups by the answer, or by the file, say nothing of a model."""
+    finished(places, "old", 0.7), finished(places, "new", 0.9)
+
+    assert cli.run(["compare", "old", "new", "--by", name]) == 2
+    assert f"'{name}' is no attribute to group by; the attributes are: race." in capsys.readouterr().err
+
+
+def test_where_nothing_is_watched_the_first_two_attributes_make_the_groups(places, capsys):
+    """As the page offers them: one rule for both."""
+    for name, share in (("old", 0.7), ("new", 0.9)):
+        finished(places, name, share).update(by=[], attributes=["race"])
+
+    assert cli.run(["compare", "old", "new", "--json"]) == 0
+    assert {"x", "y"} == {cell["race"] for cell in json.loads(capsys.readouterr().out)["cells"]}

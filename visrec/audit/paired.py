@@ -88,8 +88,9 @@ def compare(
     Raises
     ------
     InputError
-        A missing column, no image in common, or labels that disagree everywhere.
+        A missing column, one that is no attribute, no image in common, or labels that disagree everywhere.
     """
+    by = _attributes(by, a, b)
     splits = _split_of(a, split), _split_of(b, split)
     matched, skipped = match(a, b, by, splits)
     counts = _counts(matched).sum(axis=0, keepdims=True)
@@ -302,11 +303,25 @@ def _split_of(table: pd.DataFrame, split: str | None) -> str | None:
     return split
 
 
+def _attributes(by: Sequence[str], a: pd.DataFrame, b: pd.DataFrame) -> tuple[str, ...]:
+    """The names to group by, each once; refuses those of columns that are no attributes."""
+    known = [c for c in dict.fromkeys([*a.columns, *b.columns]) if _is_attribute(c)]
+    for name in by:
+        if not _is_attribute(name):
+            there = f"the attributes are: {', '.join(known)}" if known else "the two tables have no attributes"
+            raise InputError(f"The column '{name}' is no attribute to group by; {there}.")
+    return tuple(dict.fromkeys(by))
+
+
+def _is_attribute(name: str) -> bool:
+    return name not in (*NEEDED, COLUMN) and not str(name).startswith("score:")
+
+
 def _others(by: Sequence[str], own: Sequence[str], a: pd.DataFrame, b: pd.DataFrame) -> list[str]:
     """The attributes that only the second table has."""
     rest = [name for name in by if name not in own]
     if unknown := [name for name in rest if name not in b.columns]:
-        known = [c for c in a.columns if c not in (*NEEDED, COLUMN) and not c.startswith("score:")]
+        known = [c for c in a.columns if _is_attribute(c)]
         raise InputError(f"Neither table has an attribute '{unknown[0]}'. {nearest(unknown[0], known)}")
     return rest
 

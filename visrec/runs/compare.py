@@ -4,7 +4,7 @@ The first run is the one to compare with, the second the one that may be better;
 audited (`visrec.audit.splits`), and the two are paired image by image (`visrec.audit.paired`).
 """
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from typing import TYPE_CHECKING, Any
 
 from visrec.errors import InputError
@@ -21,7 +21,7 @@ def compare_runs(
 
     Parameters
     ----------
-    by : attributes that make cells; None = those watched in the first run, else in the second
+    by : attributes that make cells; None = as `default_by` says
     split, min_count, seed : as in `visrec.audit.paired.compare`
 
     Raises
@@ -38,9 +38,29 @@ def compare_runs(
 
     first, second = a.predictions(), b.predictions()
     if by is None:
-        there = {*first.columns, *second.columns}
-        by = [name for name in a.record.get("by") or b.record.get("by") or () if name in there]
+        by = default_by(a.record, b.record, {*first.columns, *second.columns})
     return paired.compare(first, second, by, split=split, min_count=min_count, seed=seed)
+
+
+def default_by(first: dict[str, Any], second: dict[str, Any], there: Container[str]) -> list[str]:
+    """The attributes to group by unless some are named: those watched in the first run, else in the second.
+
+    Where neither run watched any, the first two attributes of the first, else of the second.
+
+    Parameters
+    ----------
+    first, second : the runs' records
+    there : names of columns; others are passed over
+
+    Examples
+    --------
+    >>> default_by({"attributes": ["race", "age", "gender"]}, {"by": ["age"]}, ["race", "age", "gender"])
+    ['age']
+    >>> default_by({"attributes": ["race", "age", "gender"]}, {}, ["race", "age", "gender"])
+    ['race', 'age']
+    """
+    watched = first.get("by") or second.get("by") or (first.get("attributes") or second.get("attributes") or [])[:2]
+    return [name for name in watched if name in there]
 
 
 def document(a: Run, b: Run, found: "Paired") -> dict[str, Any]:

@@ -20,12 +20,16 @@ def show(rows: list) -> bool:
     if first.id == second.id:
         st.caption("Choose two different runs to compare.")
         return True
+    from visrec.audit.paired import sentence
+    from visrec.runs.compare import distinct_names
+
     try:
-        found, said = _comparison(cached.settings().runs, first.id, second.id, by)
+        found = _comparison(cached.settings().runs, first.id, second.id, by)
+        names = distinct_names(cached.run(first.id).record, cached.run(second.id).record)
     except VisrecError as error:
         st.info(widgets.escape(str(error)), icon=":material/info:")
         return True
-    st.markdown(widgets.escape(said))
+    st.markdown(widgets.escape(sentence(found, *names)))  # named by now: what is kept knows a run by its id alone
     st.plotly_chart(
         charts_rates.gap_rows(chart_rows(found), title="difference in accuracy", ideal_name="no difference"),
         width="stretch", key="paired_chart", alt="Difference in accuracy of the two runs, overall and by group",
@@ -43,9 +47,11 @@ def show(rows: list) -> bool:
 
 def _choose(usable: list) -> tuple:
     """The run to compare with (the oldest, unless said otherwise), the other one, and the attributes."""
+    from visrec.runs.compare import default_by
+
     first, second = usable[0], usable[-1]
     attributes = list(dict.fromkeys(name for row in (first, second) for name in row.attributes))
-    watched = [name for name in cached.run(first.id).record.get("by") or attributes[:2] if name in attributes]
+    watched = default_by(cached.run(first.id).record, cached.run(second.id).record, attributes)
     columns = st.columns(3)
     if len(usable) > 2:
         names = {row.id: f"{row.name} ({row.id[-4:]})" for row in usable}
@@ -61,12 +67,9 @@ def _choose(usable: list) -> tuple:
 
 @st.cache_resource(max_entries=16, show_spinner="Comparing image by image")
 def _comparison(url: str, first: str, second: str, by: tuple[str, ...]):
-    from visrec.audit.paired import sentence
-    from visrec.runs.compare import compare_runs, distinct_names
+    from visrec.runs.compare import compare_runs
 
-    a, b = cached.run(first), cached.run(second)
-    found = compare_runs(a, b, by=by)
-    return found, sentence(found, *distinct_names(a.record, b.record))
+    return compare_runs(cached.run(first), cached.run(second), by=by)
 
 
 def chart_rows(found) -> pd.DataFrame:
