@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     import keras
 
 LABELS = "labels.txt"
+WRITTEN = {
+    LABELS, "model.keras", "model.tflite", "saved_model.pb", "fingerprint.pb", "variables", "assets",
+}  # fmt: skip
+"""What an export may leave in its folder."""
 
 
 def save(run: Run, model: "keras.Model", labels: Sequence[str], fit: str = "stretch") -> None:
@@ -94,12 +98,14 @@ def _square(image, size: int, fit: str):
 def copy_out(run: Run, format: str, folder: Path) -> list[Path]:
     """Write a run's model for elsewhere: ``savedmodel``, ``keras`` or ``tflite``.
 
-    Returns the files written. Raises ``InputError`` for another format or a folder that holds other things.
+    Returns the files written; those of an earlier export of this model are replaced. Raises ``InputError`` for another
+    format, a file in place of the folder, and a folder that holds other things or another model's classes.
     """
     if format not in ("savedmodel", "keras", "tflite"):
         raise InputError(f"The format '{format}' is not known; expected savedmodel, keras or tflite.")
     if (kept := run.record.get("tflite")) and format != "tflite":
         raise InputError(f"Run '{run.id}' was imported as TFLite and cannot become {format}; ask for --format tflite.")
+    _check_folder(folder, _lines(run.labels()))
     folder.mkdir(parents=True, exist_ok=True)
     labels = folder / LABELS
     if format == "savedmodel":
@@ -116,6 +122,23 @@ def copy_out(run: Run, format: str, folder: Path) -> list[Path]:
         goal = folder / "model.tflite"
         goal.write_bytes(run.local("model.tflite").read_bytes() if kept else tflite(run.local("model.keras")))
     return [goal, labels]
+
+
+def _check_folder(folder: Path, labels: bytes) -> None:
+    """Refuse to write among other things: whoever takes the folder for the model would take those along."""
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"'{folder}' is a file; name a folder to write the model to, new or empty.")
+    others = (
+        sorted(p.name for p in folder.iterdir() if p.name not in WRITTEN and not p.name.startswith("."))
+        if folder.is_dir()
+        else []
+    )
+    if others:
+        shown = ", ".join(others[:3]) + (f" and {len(others) - 3} more" if len(others) > 3 else "")
+        raise InputError(f"'{folder}' holds other things ({shown}); name a folder that is new or empty.")
+    there = folder / LABELS
+    if there.is_file() and there.read_bytes() != labels:
+        raise InputError(f"'{folder}' holds a model of other classes; name a folder that is new or empty.")
 
 
 def _late_saved_model(run: Run, folder: Path) -> None:
