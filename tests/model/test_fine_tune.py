@@ -1,6 +1,8 @@
 """Fine-tuning: exact resume, BatchNorm that follows, best weights, the engines' equality, files for elsewhere."""
 
+import io
 import itertools
+import json
 
 import numpy as np
 import pandas as pd
@@ -212,6 +214,25 @@ def test_tflite_answers_as_keras_does(tiny_run, tmp_path):
 
     np.testing.assert_allclose(export.run_tflite(goal.read_bytes(), pixels), plain.predict_on_batch(pixels), atol=1e-4)
     assert labels.read_text().split() == tiny_run.labels()
+
+
+def notes_of(run) -> dict:
+    """What the training loop noted in the run's last checkpoint."""
+    with np.load(io.BytesIO(run.store.read(checkpoint.LAST))) as arrays:
+        return json.loads(bytes(arrays["notes"]))
+
+
+def test_the_time_before_a_stop_is_counted_with_the_time_after(data, tmp_path, monkeypatch):
+    """What a checkpoint holds was paid for: the run took so much longer than its last process."""
+    run = new_run(tmp_path)
+    with monkeypatch.context() as slow:
+        slow.setattr(Reporter, "closed_seconds", lambda self: {"fine_tune": 1000.0})
+        with pytest.raises(Cancelled):
+            tuned(run, data, stop_at=6)
+    assert 1000.0 == notes_of(run)["seconds"]
+
+    tuned(run, data)
+    assert 1000.0 < notes_of(run)["seconds"] < 1600.0
 
 
 def test_an_unknown_export_format_is_named(tiny_run, tmp_path):

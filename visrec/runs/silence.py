@@ -59,10 +59,11 @@ def seconds(store: "Store", status: Status, now: float, clock: Callable[[], floa
 
 
 def _looked(url: str, heartbeat: float, at: float) -> Look:
-    """Note a look; a heartbeat that moved was given after the look before, and not before it."""
+    """Note a look; a heartbeat that moved on was given after the look before."""
     known = _looks.get(url)
     if known is None or known.heartbeat != heartbeat:
-        known = Look(heartbeat, at, at, known.last if known else float("-inf"))
+        moved = known is not None and known.heartbeat < heartbeat
+        known = Look(heartbeat, at, at, known.last if moved else float("-inf"))
     known.last = at
     _looks[url] = known
     return known
