@@ -5,7 +5,7 @@ import signal
 import sys
 
 from visrec.cli import compare
-from visrec.errors import InputError, NotFoundError, RunError
+from visrec.errors import InputError, NotFoundError, RunError, VisrecError
 
 
 def register(commands) -> None:
@@ -183,8 +183,8 @@ def summary(run) -> dict | None:
         record, status = run.record, run.status()
     except NotFoundError:
         return None
-    except InputError as error:
-        record, status = {"name": run.id}, Status("failed", message=f"Its record is damaged. {error}")
+    except VisrecError as error:
+        record, status = {"name": run.id}, Status("failed", message=f"Its record is damaged or out of reach. {error}")
     return {
         "run": run.id, "name": record.get("name"), "kind": record.get("kind"), "state": status.state,
         "stage": status.stage, "progress": status.progress, "position": status.position,

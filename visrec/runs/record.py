@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from visrec.errors import InputError, NotFoundError, nearest
+from visrec.errors import InputError, NotFoundError, VisrecError, nearest
 from visrec.runs import process, silence
 from visrec.runs.status import ACTIVE, Status, derive
 from visrec.storage.base import Store
@@ -255,7 +255,7 @@ class Runs:
     def _name(self, run_id: str) -> str:
         try:
             return self._run(run_id).name
-        except InputError:  # deleted since, or damaged: that must not keep the others from being found
+        except VisrecError:  # deleted since, or not to be read: that must not keep the others from being found
             return run_id
 
     def create(self, record: dict[str, Any], name: str | None = None, run_id: str | None = None) -> Run:

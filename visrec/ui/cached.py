@@ -14,7 +14,7 @@ import streamlit as st
 
 from visrec.config import Settings
 from visrec.connections import named_in
-from visrec.errors import InputError, NotFoundError
+from visrec.errors import NotFoundError, VisrecError
 
 DAMAGED = "damaged"
 """The kind of a run whose record cannot be read."""
@@ -97,7 +97,7 @@ def _row(run) -> RunRow | None:
         record, state = run.record, run.status().state
     except NotFoundError:  # deleted between the listing and now
         return None
-    except InputError:  # damaged: it can be looked at and deleted, and hides no other
+    except VisrecError:  # damaged: it can be looked at and deleted, and hides no other
         record, state = {"kind": DAMAGED}, "failed"
     metric = headline(record)
     return RunRow(

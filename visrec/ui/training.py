@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 import streamlit as st
 
 from visrec.audit.splits import SEEN_IN_TRAINING
-from visrec.errors import InputError
+from visrec.errors import VisrecError
 from visrec.runs.record import headline
 from visrec.ui import cached, charts, frame, widgets, wording
 
@@ -34,8 +34,8 @@ def show(run, status) -> None:
     """The whole panel of one run in whatever state it is; draws no buttons."""
     try:
         record = run.record
-    except InputError as error:
-        st.error(widgets.escape(f"The run's record is damaged: {error}"), icon=":material/error:")
+    except VisrecError as error:
+        st.error(widgets.escape(f"The run's record is damaged or out of reach. {error}"), icon=":material/error:")
         return
     stages = used_stages(record)
     if status.state in ("queued", "running", "cancelling"):
@@ -288,7 +288,7 @@ def actions(run, status) -> None:
 
     try:
         kind = run.record.get("kind", "trained")
-    except InputError:  # damaged, as the panel says
+    except VisrecError:  # damaged, as the panel says
         delete_button(run)
         return
     with st.container(horizontal=True):
@@ -331,8 +331,6 @@ def _delete(run) -> None:
 
 def _call(action, run) -> None:
     """A button's callback: a refusal is kept and shown on the page, since callbacks run before it is drawn."""
-    from visrec.errors import VisrecError
-
     try:
         action(run)
     except VisrecError as error:
