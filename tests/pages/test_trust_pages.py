@@ -336,6 +336,25 @@ def test_a_threshold_that_was_searched_can_be_put_on_the_sliders(app, run):
     assert "Verdict on the gap that is left, cross-fitted" in words(app)
 
 
+def test_a_gap_that_nothing_rests_on_is_unknown_after_the_search(places, app):
+    """Every label is Male, so nobody can be answered so wrongly: the FPR has no verdict, and the page stands."""
+    run = make_run(places)
+    run.write_table("predictions.parquet", run.predictions().assign(label="Male"))
+    open_page(app, PAGES[2], section="Scores", by="race", outcome="Male", threshold_search="true")
+    app.selectbox(key="search_rate").set_value("fpr").run()
+
+    assert not app.exception
+    assert "cross-fitted: **unknown, no row has the label that this rate rests on**" in words(app)
+
+
+def test_the_family_named_under_a_gap_chart_is_that_of_its_table(app, run):
+    """By race alone the verdicts are a family of their own."""
+    open_page(app, PAGES[2], by="race,age", gaps_over="race")
+
+    assert "by race. Holm" in words(app)
+    assert "by race and age. Holm" not in words(app)
+
+
 def test_recalibration_is_shown_cross_fitted(app, run):
     """What the page says of recalibration is the engine's cross-fitted figure."""
     open_page(app, PAGES[2], section="Scores", by="race", outcome="Male", recalibrate="true")

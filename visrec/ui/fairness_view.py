@@ -56,7 +56,7 @@ def gap_frame(gaps: pd.DataFrame) -> pd.DataFrame:
 
 def draw_gaps(audit) -> None:
     """The gap of every rate, what it means, and its numbers."""
-    from visrec.audit.document import family_text
+    from visrec.audit.document import family_of
 
     over = {" × ".join(audit.by): audit.by, **{name: (name,) for name in audit.by}}
     chosen = st.segmented_control(
@@ -81,7 +81,7 @@ def draw_gaps(audit) -> None:
                 "A gap inside the grey band can still be supported. Small groups make the band wide; the verdict "
                 "compares every two groups at their own sizes, and at least two are further apart than chance allows."
             )
-        st.caption(widgets.escape(family_text(audit)))
+        st.caption(widgets.escape(family_of(gaps, by)))
     audit_view.numbers(
         gaps, f"gaps_{'_'.join(by)}", label="Gaps as a table",
         rates=["value", "low", "high", "null_low", "null_mean", "null_high", "excess", "p", "p_holm", "worst_value",

@@ -171,8 +171,10 @@ def _say_choice(found, each: bool) -> None:
         audit_view.numbers(table, "thresholds", label="Threshold of every group", rates=["threshold"])
     else:
         st.markdown(f"Threshold for all groups: **{found.thresholds[0]:.3f}**")
-    row = found.gaps[found.gaps["rate"] == found.rate].iloc[0]
-    st.markdown(f"Verdict on the gap that is left, cross-fitted: **{row['verdict']}**")
+    verdicts = dict(zip(found.gaps["rate"], found.gaps["verdict"], strict=True))
+    # a rate without a row to rest on, such as the FPR where every label is the same, has no verdict
+    said = verdicts.get(found.rate, "unknown, no row has the label that this rate rests on")
+    st.markdown(f"Verdict on the gap that is left, cross-fitted: **{said}**")
     st.caption(
         "Searched among thresholds that give up at most 0.02 of accuracy. On the rows searched the gap looks smaller "
         f"({charts.rate_text(found.gap)}); what counts is the cross-fitted figure above."
