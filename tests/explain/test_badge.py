@@ -147,3 +147,17 @@ def test_an_unknown_measure_forbids_use():
 def test_one_seed_alone_has_no_stability():
     """Nothing to compare with: unknown, not perfect."""
     assert np.isnan(stability([np.ones(5)]))
+
+
+def test_judging_tells_of_every_part_of_the_work_and_ends_where_it_said():
+    """Seeds, curves and occlusion: one bar that never goes back, so that whoever draws it can end any of them."""
+    image, told = drawn_image(48), []
+    found = explain_image(image, left_detail, samples=100)
+
+    judge(image, left_detail, found, progress=lambda done, total: told.append((done, total)))
+
+    done, total = np.array(told).T
+    assert (np.diff(done) >= 0).all()
+    assert {done[-1]} == set(total)
+    assert len({d for d in done if 200 < d < total[0] - found.n_segments}) >= 2, "the curves are silent"
+    assert done[-1] > done[done <= total[0] - found.n_segments].max(), "occlusion is silent"

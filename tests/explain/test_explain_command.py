@@ -12,6 +12,7 @@ from planted_models import drawn_image, left_half
 
 import visrec.cli.explain as command
 from visrec.cli import run
+from visrec.errors import InputError
 
 
 class Planted:
@@ -194,3 +195,48 @@ def test_an_unknown_run_is_exit_code_2(tmp_path, monkeypatch, capsys):
 
     assert 2 == code
     assert "planted" in err
+
+
+def test_samples_are_chosen_from_the_superpixels_and_fewer_suffice_in_haste(photo, capsys):
+    """By default at least ten each and a thousand; with --fast as soon as the heaviest have settled."""
+    whole = json.loads(called(capsys, photo, "--no-badge", "--json")[1])
+    fast = json.loads(called(capsys, photo, "--no-badge", "--fast", "--samples", 20_000, "--json")[1])
+
+    assert max(1000, 10 * whole["n_segments"]) == whole["samples"]
+    assert 10 * fast["n_segments"] <= fast["samples"] < 20_000
+
+
+def test_a_failed_sanity_check_is_the_verdict(photo, capsys, monkeypatch):
+    """The command prints one verdict, not "solid" above "do not use it"."""
+    monkeypatch.setattr(command, "network_file", lambda name, settings: photo)
+    monkeypatch.setattr("visrec.explain.sanity.twin_predictor", lambda file, device_busy: left_half)
+
+    _, out, _ = called(capsys, photo, "--samples", 300, "--fill", "grey", "--sanity")
+
+    assert "Explanation of " in out
+    assert ": do not use (it shows the image" in out
+
+
+def test_a_model_whose_weights_cannot_be_thrown_away_is_refused_first(photo, capsys, monkeypatch):
+    """Not after everything was computed."""
+
+    def refuse(name, settings):
+        raise InputError("cannot be thrown away")
+
+    monkeypatch.setattr(command, "network_file", refuse)
+    monkeypatch.setattr(Planted, "__call__", lambda self, images: pytest.fail("computed"))
+
+    assert 2 == called(capsys, photo, "--sanity")[0]
+
+
+def test_a_training_keeps_the_device(monkeypatch, tmp_path):
+    """The command asks for the CPU while one is going on."""
+    from visrec.config import Settings
+
+    asked = []
+    monkeypatch.setattr("visrec.runs.jobs.is_training", lambda settings: True)
+    monkeypatch.setattr("visrec.model.predict.load_predictor", lambda source, device_busy: asked.append(device_busy))
+
+    command.open_model(str(tmp_path / "model.keras"), Settings())
+
+    assert [True] == asked

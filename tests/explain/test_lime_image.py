@@ -76,7 +76,7 @@ def test_sample_count_follows_the_superpixels_when_asked():
     """None means ten per superpixel and never fewer than a thousand."""
     fine = np.arange(32 * 32).reshape(32, 32) // 6
 
-    assert 1000 == explain_image(drawn_image(32), constant, samples=None).samples
+    assert 1000 == explain_image(drawn_image(32), constant).samples
     assert 1710 == explain_image(drawn_image(32), constant, samples=None, segmenter=fine).samples
     assert explain_image(drawn_image(32), constant, samples=100, segmenter=fine).too_few_samples
 
@@ -148,6 +148,7 @@ def test_explanations_are_frozen():
         ({"fill": "black"}, "There is no fill 'black'"),
         ({"samples": 1}, "asked for 1 samples, expected at least 2"),
         ({"label": 2}, "Class number 2 was asked for, expected 0 to 1"),
+        ({"label": 7, "adaptive": True, "samples": 2000}, "Class number 7 was asked for, expected 0 to 1"),
         ({"predict": lambda images: np.zeros((1, 2, 3))}, r"shape \(1, 2, 3\) for"),
         ({"predict": lambda images: np.full((len(images), 2), np.nan)}, "NaN or infinity"),
     ],

@@ -5,8 +5,10 @@ import pytest
 from planted_models import constant, drawn_image, left_detail
 
 from visrec.errors import InputError
+from visrec.explain.badge import DO_NOT_USE, NONE, SOLID, judge
+from visrec.explain.document import to_document
 from visrec.explain.lime_image import explain_image
-from visrec.explain.sanity import KINDS, check_sanity, map_changes, randomised
+from visrec.explain.sanity import KINDS, Sanity, check_sanity, map_changes, randomised, with_sanity
 
 
 @pytest.fixture(scope="module")
@@ -75,6 +77,53 @@ def test_the_check_says_in_words_what_follows():
     assert (True, False, True) == (other.passed, same.passed, still.passed)
     assert "Do not use it" in same.sentence
     assert np.isnan(still.correlation)
+
+
+def test_a_failed_check_forbids_use_however_good_the_badge_looks():
+    """The verdict and the sentence below it never contradict each other, in the document neither."""
+    image = drawn_image(64, 3)
+    explained = explain_image(image, left_detail, samples=1000)
+    badge = judge(image, left_detail, explained)
+    failed, passed = Sanity(0.9, False, "It stays."), Sanity(0.1, True, "It changes.")
+
+    assert SOLID == badge.verdict == with_sanity(badge, passed).verdict == with_sanity(badge, None).verdict
+    told = with_sanity(badge, failed)
+    assert DO_NOT_USE == told.verdict
+    assert "shows the image, not what the model learnt (rank correlation 0.90" in told.reasons[0]
+    assert DO_NOT_USE == to_document(explained, ["flat", "lively"], badge, failed)["badge"]["verdict"]
+
+
+def test_where_there_is_no_explanation_the_check_changes_nothing():
+    """Nothing to explain stays nothing to explain."""
+    image = drawn_image(32, 1)
+    badge = judge(image, constant, explain_image(image, constant, samples=60))
+
+    assert NONE == with_sanity(badge, Sanity(0.9, False, "It stays.")).verdict
+
+
+def test_the_check_tells_how_far_it_is():
+    """So that a page can move a bar, and be stopped by it."""
+    image, told = drawn_image(32, 1), []
+    explained = explain_image(image, left_detail, samples=200)
+
+    check_sanity(image, explained, constant, progress=lambda done, total: told.append((done, total)))
+
+    assert (200, 200) == told[-1]
+
+
+def test_a_twin_leaves_the_device_to_a_training(monkeypatch, model, tmp_path):
+    """While one trains, network and engine stay on the CPU, on a machine with a GPU too."""
+    from visrec.explain.sanity import twin_predictor
+    from visrec.model import engine, predict
+
+    asked = []
+    monkeypatch.setattr(engine, "gpus", lambda: ["GPU"])
+    monkeypatch.setattr(predict, "load_keras", lambda path, cpu_only=False: asked.append(cpu_only) or model)
+    monkeypatch.setattr(engine, "for_model", lambda model, scratch, engine=None: engine)
+
+    assert engine.KERAS == twin_predictor(tmp_path)
+    assert engine.KERAS != twin_predictor(tmp_path, device_busy=True)
+    assert [False, True] == asked
 
 
 def test_wrong_kinds_are_told(model):

@@ -19,8 +19,10 @@ def register(commands) -> None:
     explain.add_argument("image", metavar="IMAGE", help="an image file")
     explain.add_argument("--class", dest="label", metavar="C", help="class to explain (default: the predicted one)")
     explain.add_argument(
-        "--samples", type=whole(0, 1_000_000), default=1000, help="maskings (default 1000; 0: ten per superpixel)"
-    )
+        "--samples", type=whole(0, 1_000_000), metavar="N",
+        help="maskings (default, and 0: ten per superpixel, at least 1000)",
+    )  # fmt: skip
+    explain.add_argument("--fast", action="store_true", help="stop masking when the heaviest superpixels have settled")
     explain.add_argument("--seed", type=whole(0, LARGEST_SEED), default=0, help="of the maskings (default 0)")
     explain.add_argument("--segmenter", default="slic", help="slic (default), quickshift or felzenszwalb")
     explain.add_argument("--fill", default="mean", help="what hides a superpixel: mean (default), blur or grey")
@@ -85,50 +87,54 @@ def explain_one(args, settings) -> dict:
     from visrec.explain.badge import judge
     from visrec.explain.document import to_document
     from visrec.explain.lime_image import explain_image
+    from visrec.explain.sanity import check_sanity, twin_predictor
+    from visrec.runs import jobs
 
     if args.output:
         check_goal(args.output)
+    network = network_file(args.run, settings) if args.sanity else None
     predictor = open_model(args.run, settings)
     image = read_image(args.image, predictor.image_size, predictor.fit)
     label = None if args.label is None else class_number(args.label, predictor.labels)
     with Bar("Explaining") as bar:
         found = explain_image(
             image, predictor, label=label, samples=args.samples or None, seed=args.seed,
-            segmenter=args.segmenter, fill=args.fill, progress=bar,
+            segmenter=args.segmenter, fill=args.fill, adaptive=args.fast, progress=bar,
         )  # fmt: skip
     badge = None
     if not args.no_badge:
         with Bar("Judging") as bar:
             badge = judge(image, predictor, found, progress=bar)
-    sanity = sanity_of(args.run, settings, image, found) if args.sanity else None
+    sanity = None
+    if network:
+        twin = twin_predictor(network, device_busy=jobs.is_training(settings))
+        with Bar("Explaining the model without its weights") as bar:
+            sanity = check_sanity(image, found, twin, progress=bar)
     if args.output:
         write_overlay(args, image, found)
     return to_document(found, predictor.labels, badge, sanity) | {"engine": predictor.engine, "overlay": args.output}
 
 
 def open_model(name: str, settings):
-    """The predictor of a run, or of a ``.keras`` file."""
+    """The predictor of a run, or of a ``.keras`` file; on the CPU while a training has the device."""
     from visrec.model.predict import load_predictor
+    from visrec.runs import jobs
+    from visrec.runs.record import open_runs
+
+    source = Path(name) if name.endswith(".keras") else open_runs(settings).open(name)
+    return load_predictor(source, device_busy=jobs.is_training(settings))
+
+
+def network_file(name: str, settings) -> Path:
+    """The ``.keras`` file whose weights can be thrown away."""
     from visrec.runs.record import open_runs
 
     if name.endswith(".keras"):
-        return load_predictor(Path(name))
-    return load_predictor(open_runs(settings).open(name))
-
-
-def sanity_of(name: str, settings, image, found):
-    """Whether the map changes when the model's weights are thrown away."""
-    from visrec.explain.sanity import check_sanity, twin_predictor
-    from visrec.runs.record import open_runs
-
-    if name.endswith(".keras"):
-        file = Path(name)
-    else:
-        run = open_runs(settings).open(name)
-        if not run.has("model.keras"):
-            raise InputError("The weights of a TFLite model cannot be thrown away, so --sanity cannot be had for it.")
-        file = run.local("model.keras")
-    return check_sanity(image, found, twin_predictor(file))
+        return Path(name)
+    run = open_runs(settings).open(name)
+    if not run.has("model.keras"):
+        raise InputError("The weights of a TFLite model cannot be thrown away, so --sanity cannot be had for it.")
+    return run.local("model.keras")
 
 
 def read_image(name: str, size: int, fit: str = "stretch"):

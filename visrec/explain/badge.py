@@ -103,6 +103,7 @@ def judge(
     repeats : how many further seeds to explain with; each costs what the explanation cost
     orders : random orders for the deletion and insertion curves
     steps : points on those curves
+    progress : called with (images asked about, images in all), over all parts of the work
 
     Returns
     -------
@@ -117,10 +118,22 @@ def judge(
     label = explanation.label if label is None else label
     if np.isnan(explanation.r2[label]):
         return _nothing_to_explain(time.perf_counter() - started)
-    others = _other_seeds(image, predict, explanation, repeats, progress, stop)
+    seeds, curve = repeats * explanation.samples, (2 + orders) * len(_points(explanation.n_segments, steps))
+    whole = seeds + curve + 1 + explanation.n_segments
+    others = _other_seeds(image, predict, explanation, repeats, _part(progress, 0, whole), stop)
     weights = [e.weights[label] for e in (explanation, *others)]
-    curves = deletion_insertion(image, predict, explanation, label, orders=orders, steps=steps, stop=stop)
-    alone = occlude_superpixels(image, predict, explanation, stop=stop)[label]
+    curves = deletion_insertion(
+        image,
+        predict,
+        explanation,
+        label,
+        orders=orders,
+        steps=steps,
+        progress=_part(progress, seeds, whole),
+        stop=stop,
+    )
+    last = _part(progress, seeds + curve, whole)
+    alone = occlude_superpixels(image, predict, explanation, progress=last, stop=stop)[label]
     measures = {
         "r2": float(explanation.r2[label]),
         "stability": stability(weights),
@@ -211,6 +224,7 @@ def deletion_insertion(
     *,
     orders: int = 39,
     steps: int = 12,
+    progress: Progress | None = None,
     stop: Stop | None = None,
 ) -> Curves:
     """Deletion and insertion curves of the explanation and of random orders.
@@ -228,11 +242,11 @@ def deletion_insertion(
     random = np.random.default_rng([explanation.seed, n])
     best = np.argsort(-explanation.weights[label], kind="stable")
     ranks = np.stack([_ranks(best), _ranks(best[::-1]), *(random.permutation(n) for _ in range(orders))])
-    gone = np.unique(np.rint(np.linspace(0, n, steps + 1)).astype(int))
+    gone = _points(n, steps)
     # hidden first = small rank; the second row is insertion read from its end: the best are hidden last
     switches = (ranks[:, None, :] >= gone[None, :, None]).astype(int)
     masker = Masker(image, fill_image(image, explanation.segments, explanation.fill), explanation.segments)
-    answers = ask(masker, switches.reshape(-1, n), predict, stop=stop)[:, label].astype(np.float64)
+    answers = ask(masker, switches.reshape(-1, n), predict, progress=progress, stop=stop)[:, label].astype(np.float64)
     curves = answers.reshape(len(ranks), len(gone))
     area = np.trapezoid(curves, gone / n, axis=1)
     drawn = {
@@ -247,6 +261,16 @@ def deletion_insertion(
         float(max(abs(curves[0, 0] - curves[0, -1]), np.ptp(curves[:2]))),
         drawn,
     )
+
+
+def _points(n: int, steps: int) -> np.ndarray:
+    """How many of n superpixels are hidden at each point of a curve, from none to all."""
+    return np.unique(np.rint(np.linspace(0, n, steps + 1)).astype(int))
+
+
+def _part(progress: Progress | None, before: int, whole: int) -> Progress | None:
+    """The progress of one part of the work, told as progress of the whole."""
+    return None if progress is None else lambda done, _: progress(before + done, whole)
 
 
 def _ranks(order: np.ndarray) -> np.ndarray:

@@ -4,7 +4,7 @@ from typing import Any
 
 from visrec.explain.badge import Badge
 from visrec.explain.lime_image import Explanation
-from visrec.explain.sanity import Sanity
+from visrec.explain.sanity import Sanity, with_sanity
 
 
 def to_document(
@@ -17,7 +17,7 @@ def to_document(
     found : of `visrec.explain.lime_image.explain_image`
     labels : class names, in the order of the model's outputs
     badge : of `visrec.explain.badge.judge`, if it was asked for
-    sanity : of `visrec.explain.sanity.check_sanity`, if it was asked for
+    sanity : of `visrec.explain.sanity.check_sanity`, if it was asked for; when it failed, so does the badge
 
     Returns
     -------
@@ -36,7 +36,7 @@ def to_document(
         "intercept": dict(zip(labels, found.intercept.tolist(), strict=True)),
         "local_prediction": dict(zip(labels, found.local_prediction.tolist(), strict=True)),
         "r2": dict(zip(labels, found.r2.tolist(), strict=True)),
-        "badge": None if badge is None else badge.to_json(),
+        "badge": None if badge is None else with_sanity(badge, sanity).to_json(),
         "sanity": None if sanity is None else sanity.to_json(),
         "samples": found.samples,
         "seed": found.seed,

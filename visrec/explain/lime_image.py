@@ -71,10 +71,6 @@ class Explanation:
         """Fewer than ten samples per superpixel: the weights then depend on the draws."""
         return self.samples < PER_SEGMENT * self.n_segments
 
-    def ranked(self, label: int | None = None) -> np.ndarray:
-        """Superpixels by absolute weight, heaviest first: int (n,)."""
-        return ranking(self.weights[self.label if label is None else label])
-
 
 def ranking(weights: np.ndarray) -> np.ndarray:
     """Order by absolute weight, heaviest first; equal weights keep their numbering, so the order is reproducible.
@@ -90,7 +86,7 @@ def explain_image(
     predict: Predict,
     *,
     label: int | None = None,
-    samples: int | None = 1000,
+    samples: int | None = None,
     seed: int = 0,
     segmenter: Segmenter = "slic",
     fill: str = "mean",
@@ -211,11 +207,11 @@ class Settling:
         self.label, self.next, self.before, self.same = label, self.EVERY, None, 0
 
     def __call__(self, switches: np.ndarray, answers: np.ndarray) -> bool:
-        """Take the samples so far; True once settled."""
+        """Take the samples so far; True once settled. A class that does not exist is refused at the first look."""
+        label = _checked_label(self.label, answers[0])
         if len(answers) < self.next:
             return False
         self.next += self.EVERY
-        label = int(answers[0].argmax()) if self.label is None else self.label
         weights = fit_surrogate(switches, answers[:, [label]]).weights[0]
         now = {(int(i), weights[i] > 0) for i in ranking(weights)[: self.TOP]}
         self.same = self.same + 1 if now == self.before else 0

@@ -4,15 +4,15 @@ A *randomised twin* has a model's architecture and none of what it learnt. Expla
 whether the map hangs on the model; judging many twins' explanations sets the badge's thresholds.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from visrec.errors import InputError, nearest
-from visrec.explain.badge import rank_correlation
-from visrec.explain.lime_image import Explanation, Predict, Stop, explain_image
+from visrec.explain.badge import DO_NOT_USE, NONE, Badge, rank_correlation
+from visrec.explain.lime_image import Explanation, Predict, Progress, Stop, explain_image
 
 if TYPE_CHECKING:
     import keras
@@ -54,20 +54,26 @@ def randomised(model: "keras.Model", kind: str = "redrawn", seed: int = 0, image
     return twin
 
 
-def twin_predictor(model_file: Path, seed: int = 0) -> Predict:
-    """The predict function of a randomised twin of a ``.keras`` file."""
+def twin_predictor(model_file: Path, seed: int = 0, *, device_busy: bool = False) -> Predict:
+    """The predict function of a randomised twin of a ``.keras`` file; on the CPU while a training has the device."""
     import tempfile
 
     from visrec.model import engine
     from visrec.model.predict import load_keras
 
-    twin = randomised(load_keras(model_file), "redrawn", seed)
+    twin = randomised(load_keras(model_file, cpu_only=device_busy), "redrawn", seed)
     with tempfile.TemporaryDirectory() as scratch:
-        return engine.for_model(twin, Path(scratch) / "twin.xml")
+        return engine.for_model(twin, Path(scratch) / "twin.xml", engine=engine.choose(device_busy=device_busy))
 
 
 def map_changes(
-    image: np.ndarray, explanation: Explanation, twin: Predict, *, label: int | None = None, stop: Stop | None = None
+    image: np.ndarray,
+    explanation: Explanation,
+    twin: Predict,
+    *,
+    label: int | None = None,
+    progress: Progress | None = None,
+    stop: Stop | None = None,
 ) -> float:
     """Rank correlation between an explanation's weights and its twin's; about 0 is good, near 1 is a bad sign.
 
@@ -76,7 +82,7 @@ def map_changes(
     label = explanation.label if label is None else label
     found = explain_image(
         image, twin, label=label, samples=explanation.samples, seed=explanation.seed,
-        segmenter=explanation.segments, fill=explanation.fill, stop=stop,
+        segmenter=explanation.segments, fill=explanation.fill, progress=progress, stop=stop,
     )  # fmt: skip
     if np.isnan(found.r2[label]):
         return float("nan")
@@ -104,10 +110,16 @@ class Sanity:
 
 
 def check_sanity(
-    image: np.ndarray, explanation: Explanation, twin: Predict, *, label: int | None = None, stop: Stop | None = None
+    image: np.ndarray,
+    explanation: Explanation,
+    twin: Predict,
+    *,
+    label: int | None = None,
+    progress: Progress | None = None,
+    stop: Stop | None = None,
 ) -> Sanity:
     """Explain a randomised twin as the model was explained, and say what follows."""
-    found = map_changes(image, explanation, twin, label=label, stop=stop)
+    found = map_changes(image, explanation, twin, label=label, progress=progress, stop=stop)
     if np.isnan(found):
         return Sanity(found, True, "With its weights thrown away the model's answer never moves: the map is learnt.")
     if found < UNCHANGED:
@@ -118,6 +130,16 @@ def check_sanity(
         "the image, not what the model learnt. Do not use it."
     )
     return Sanity(found, False, told)
+
+
+def with_sanity(badge: Badge, sanity: Sanity | None) -> Badge:
+    """The badge in the light of the sanity check: a map of the image alone is not to be used, however good it looks."""
+    if sanity is None or sanity.passed or badge.verdict == NONE:
+        return badge
+    reason = (
+        f"it shows the image, not what the model learnt (rank correlation {sanity.correlation:.2f} without weights)"
+    )
+    return replace(badge, verdict=DO_NOT_USE, reasons=(reason, *badge.reasons))
 
 
 def _leaves(model) -> list:

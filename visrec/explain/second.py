@@ -45,7 +45,12 @@ class Attribution:
 
 
 def occlude_superpixels(
-    image: np.ndarray, predict: Predict, explanation: Explanation, *, stop: Stop | None = None
+    image: np.ndarray,
+    predict: Predict,
+    explanation: Explanation,
+    *,
+    progress: Progress | None = None,
+    stop: Stop | None = None,
 ) -> np.ndarray:
     """How much each class's probability drops when one superpixel alone is hidden.
 
@@ -65,7 +70,7 @@ def occlude_superpixels(
     segments, n = explanation.segments, explanation.n_segments
     masker = Masker(image, fill_image(image, segments, explanation.fill), segments)
     switches = np.vstack([np.ones((1, n), int), 1 - np.eye(n, dtype=int)])
-    answers = ask(masker, switches, predict, stop=stop).astype(np.float64)
+    answers = ask(masker, switches, predict, progress=progress, stop=stop).astype(np.float64)
     return (answers[0] - answers[1:]).T
 
 
@@ -168,7 +173,13 @@ def grad_cam(model: "keras.Model", image: np.ndarray, label: int) -> Attribution
 
 
 def integrated_gradients(
-    model: "keras.Model", image: np.ndarray, label: int, *, steps: int = 32, batch_size: int = 8
+    model: "keras.Model",
+    image: np.ndarray,
+    label: int,
+    *,
+    steps: int = 32,
+    batch_size: int = 8,
+    progress: Progress | None = None,
 ) -> Attribution:
     """Slopes of the class's probability summed along the straight way from a blurred copy to the image.
 
@@ -177,6 +188,7 @@ def integrated_gradients(
     model : Keras model with inputs (n, h, w, 3) in 0 ... 255; needs the TensorFlow backend
     image : uint8 (h, w, 3)
     steps : points on the way (midpoint rule)
+    progress : called with (points done, points in all)
 
     Returns
     -------
@@ -197,6 +209,8 @@ def integrated_gradients(
     for first in range(0, steps, batch_size):
         share = at[first : first + batch_size, None, None, None]
         total += _slopes(model, start + share * (end - start), label).sum(axis=0)
+        if progress is not None:
+            progress(min(steps, first + batch_size), steps)
     values = ((end - start) * total / steps).sum(axis=-1)
     return Attribution(values, label, "integrated_gradients", time.perf_counter() - started)
 
