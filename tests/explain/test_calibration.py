@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from visrec.explain.calibration import LIKE, calibrate, calibration_error, fit_temperature, soften
+from visrec.explain.calibration import LEAST_LIKE, LIKE, WINDOW, Calibration, calibrate, fit_temperature, soften
 
 LABELS = ["a", "b", "c"]
 
@@ -32,12 +32,21 @@ def test_a_planted_temperature_is_found():
     assert fit_temperature(*answers(5000, 2.5)) == pytest.approx(2.5, rel=0.06)
 
 
+def calibration_error(confidence: np.ndarray, correct: np.ndarray, bins: int = 10) -> float:
+    """Expected calibration error with equally filled bins: mean of |confidence - share right|."""
+    parts = np.array_split(np.argsort(confidence, kind="stable"), bins)
+    return sum(abs(confidence[p].mean() - correct[p].mean()) * len(p) for p in parts) / len(confidence)
+
+
 def test_calibration_error_falls_on_rows_that_were_not_fitted():
     """Fitted on tune, looked at on val."""
-    found = calibrate(table(), LABELS)
+    rows = table()
+    found, held = calibrate(rows, LABELS), rows[rows["split"] == "val"]
+    scores = held[[f"score:{label}" for label in LABELS]].to_numpy()
+    right = np.array(LABELS)[scores.argmax(axis=1)] == held["label"]
 
-    assert found.error_before > 0.1
-    assert found.error_after < 0.03
+    assert calibration_error(scores.max(axis=1), right.to_numpy()) > 0.1
+    assert calibration_error(found.confidence, found.correct) < 0.03
     assert 3000 == found.rows
 
 
@@ -82,8 +91,15 @@ def test_a_table_without_scores_is_said_to_be():
     assert 0 == found.observed(0.5)["n"]
 
 
-def test_error_of_perfect_and_of_opposite_confidence():
-    """Hand-drawn: always right and always sure is 0, always wrong and always sure is 1."""
-    assert 0 == calibration_error(np.ones(10), np.ones(10, bool))
-    assert 1 == calibration_error(np.ones(10), np.zeros(10, bool))
-    assert np.isnan(calibration_error(np.zeros(0), np.zeros(0, bool)))
+def test_images_of_another_confidence_are_not_counted_as_like():
+    """A model that is nearly always sure has few images in the middle: too few to say, whatever there is elsewhere."""
+    sure = np.sort(np.concatenate([np.full(LEAST_LIKE - 1, 0.6), np.full(500, 0.99)]))
+    found = Calibration(1.0, 100, sure, np.arange(len(sure)) % 2 == 0)
+
+    few, many = found.observed(0.6), found.observed(0.97)
+
+    assert LEAST_LIKE - 1 == few["n"]
+    assert np.isnan(few["value"])
+    assert LIKE == many["n"]
+    assert many["from"] >= 0.97 - WINDOW
+    assert 0 == found.observed(0.8)["n"]

@@ -13,7 +13,12 @@ import pandas as pd
 LEAST_ROWS = 100
 """Below so many tune rows a temperature is more noise than help."""
 LIKE = 200
-"""How many held-out images of nearest confidence are counted."""
+"""How many held-out images of nearest confidence are counted at most."""
+WINDOW = 0.05
+"""How far a confidence may lie from another to be like it: together a tenth, as wide as a bin of a reliability diagram;
+farther away calibration itself may be another."""
+LEAST_LIKE = 30
+"""Fewer held-out images tell next to nothing: their 95 % interval is a third of the scale wide."""
 
 
 @dataclass(frozen=True)
@@ -24,15 +29,12 @@ class Calibration:
     ----------
     temperature : 1 = the model is as sure as it should be, larger = it was too sure; NaN = unknown
     rows : tune rows it was fitted on
-    error_before, error_after : expected calibration error on held-out rows, fraction; 0 is perfect; NaN = unknown
     confidence, correct : of the held-out rows (val or test), calibrated and sorted by confidence: float64, bool (m,)
     reason : why the temperature is unknown, else empty
     """
 
     temperature: float
     rows: int
-    error_before: float
-    error_after: float
     confidence: np.ndarray
     correct: np.ndarray
     reason: str = ""
@@ -47,28 +49,25 @@ class Calibration:
         return soften(probabilities, self.temperature if self.known else 1.0)
 
     def observed(self, confidence: float) -> dict[str, float]:
-        """Of the held-out images of nearest calibrated confidence, the share that was answered rightly.
+        """Of the held-out images of like calibrated confidence (within `WINDOW`), the share that was answered rightly.
 
         Returns
         -------
         dict
-            value, low, high (Wilson, 95 %) as fractions, n; and from, to: the confidences that were counted. NaN
-            without held-out rows.
+            value, low, high (Wilson, 95 %) as fractions, NaN with fewer than `LEAST_LIKE` images; n, how many of them;
+            and from, to: the confidences that were counted, NaN without any.
         """
         from visrec.audit.intervals import wilson
 
-        n = min(LIKE, len(self.confidence))
-        if n == 0:
-            unknown = float("nan")
-            return {"value": unknown, "low": unknown, "high": unknown, "n": 0, "from": unknown, "to": unknown}
-        nearest = np.argsort(np.abs(self.confidence - confidence), kind="stable")[:n]
+        away = np.abs(self.confidence - confidence)
+        nearest = np.argsort(away, kind="stable")[: min(LIKE, int((away <= WINDOW).sum()))]
+        n, counted, unknown = len(nearest), self.confidence[nearest], float("nan")
+        ends = {"n": n, "from": float(counted.min()) if n else unknown, "to": float(counted.max()) if n else unknown}
+        if n < LEAST_LIKE:
+            return {"value": unknown, "low": unknown, "high": unknown, **ends}
         right = int(self.correct[nearest].sum())
         low, high = wilson([right], [n])
-        counted = self.confidence[nearest]
-        return {
-            "value": right / n, "low": float(low[0]), "high": float(high[0]), "n": n,
-            "from": float(counted.min()), "to": float(counted.max()),
-        }  # fmt: skip
+        return {"value": right / n, "low": float(low[0]), "high": float(high[0]), **ends}
 
 
 def calibrate(predictions: pd.DataFrame, labels: list[str]) -> Calibration:
@@ -98,12 +97,8 @@ def calibrate(predictions: pd.DataFrame, labels: list[str]) -> Calibration:
     softened = soften(scores, 1.0 if reason else temperature)
     confidence, correct = softened.max(axis=1, initial=0), softened.argmax(axis=1) == truth if len(held) else []
     correct = np.asarray(correct, bool)
-    before = calibration_error(scores.max(axis=1, initial=0), correct)
     order = np.argsort(confidence, kind="stable")
-    return Calibration(
-        temperature, len(tune), before, float("nan") if reason else calibration_error(confidence, correct),
-        confidence[order], correct[order], reason,
-    )  # fmt: skip
+    return Calibration(temperature, len(tune), confidence[order], correct[order], reason)
 
 
 def fit_temperature(probabilities: np.ndarray, truth: np.ndarray) -> float:
@@ -134,24 +129,10 @@ def soften(probabilities: np.ndarray, temperature: float) -> np.ndarray:
     return powers / powers.sum(axis=-1, keepdims=True)
 
 
-def calibration_error(confidence: np.ndarray, correct: np.ndarray, bins: int = 10) -> float:
-    """Expected calibration error with equally filled bins: mean of |confidence - share right|; NaN without rows.
-
-    >>> calibration_error(np.array([0.8, 0.8, 0.8, 0.8]), np.array([True, True, True, False]), bins=1)
-    0.05
-    """
-    if len(confidence) == 0:
-        return float("nan")
-    parts = np.array_split(np.argsort(confidence, kind="stable"), min(bins, len(confidence)))
-    gaps = [abs(confidence[p].mean() - correct[p].mean()) * len(p) for p in parts]
-    return float(round(np.sum(gaps) / len(confidence), 12))
-
-
 def _codes(rows: pd.DataFrame, labels: list[str]) -> np.ndarray:
     places = {label: i for i, label in enumerate(labels)}
     return np.array([places.get(str(v), -1) for v in rows["label"]], int)
 
 
 def _unknown(reason: str) -> Calibration:
-    nan, none = float("nan"), np.zeros(0)
-    return Calibration(nan, 0, nan, nan, none, none.astype(bool), reason)
+    return Calibration(float("nan"), 0, np.zeros(0), np.zeros(0, bool), reason)

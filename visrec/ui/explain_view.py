@@ -3,6 +3,7 @@
 The overlay with its badge, the nearest training images and the group's accuracy are modules of their own beside this.
 """
 
+import numpy as np
 import pandas as pd
 import streamlit as st
 
@@ -159,11 +160,19 @@ def _what_confidence_is(calibration, score: float) -> str:
 
 def _how_sure(calibration, confidence: float, far: bool | None) -> None:
     """What such a confidence was worth on images that the model had never seen."""
+    from visrec.explain.calibration import LEAST_LIKE
+
     if far:
         st.caption(":material/warning: Confidence means little here: this image is unlike those it was measured on.")
         return
-    seen = {"n": 0} if calibration is None else calibration.observed(confidence)
-    if not seen["n"]:
+    if calibration is None or not len(calibration.confidence):
+        return
+    seen = calibration.observed(confidence)
+    if np.isnan(seen["value"]):
+        st.caption(
+            ":material/help: Too few held-out images it was about as sure of to say how often that is right "
+            f"({seen['n']:,}; {LEAST_LIKE} are needed)."
+        )
         return
     st.caption(
         f":material/fact_check: Of the {seen['n']:,} held-out images it was about as sure of, **{seen['value']:.0%}** "
