@@ -12,7 +12,7 @@ from scipy.spatial.distance import cdist
 from visrec.config import Settings
 from visrec.errors import OutsideError, RunError
 from visrec.explain.familiar import learn
-from visrec.explain.neighbours import build_index, index_run, load_index, save_index, sharpness
+from visrec.explain.neighbours import FeaturePredictor, build_index, index_run, load_index, save_index
 from visrec.explain.pixels import read_pixels
 from visrec.runs.record import Run
 from visrec.storage.folder import FolderStore
@@ -37,7 +37,7 @@ def test_the_nearest_are_those_scipy_finds(index):
     asked = clouds(1, 7)[0]
     expected = cdist(asked[None], clouds(400, 0), "cosine")[0]
 
-    found = index.near(asked, [], 5.0, count=4).images
+    found = index.near(asked, [], count=4).images
 
     assert set(np.argsort(expected)[:4]) == {int(f.split(".")[0]) for f in found["file"]}
     np.testing.assert_allclose(found["distance"], np.sort(expected)[:4], atol=2e-3)
@@ -46,24 +46,10 @@ def test_the_nearest_are_those_scipy_finds(index):
 
 def test_without_held_out_images_far_is_unknown(index):
     """Not False: nobody knows."""
-    found = index.near(np.eye(8)[6], [], 1.0)
+    found = index.near(np.eye(8)[6], [])
 
     assert found.far is None
     assert np.isnan(found.percentile)
-
-
-def test_blur_is_seen():
-    """The same drawing blurred is less sharp, and blurrier than all training images."""
-    from PIL import ImageFilter
-
-    sharp = drawn_image(64, 2)
-    blurred = np.asarray(Image.fromarray(sharp).filter(ImageFilter.GaussianBlur(3)))
-    training = np.array([sharpness(drawn_image(64, i)) for i in range(120)])
-    index = build_index(clouds(120, 0), ["x"] * 120, ["l"] * 120, training, None)
-
-    assert sharpness(blurred) < sharpness(sharp)
-    assert not index.near(np.ones(8), [], sharpness(sharp)).blurred
-    assert index.near(np.ones(8), [], sharpness(blurred)).blurred
 
 
 class Colours:
@@ -130,6 +116,31 @@ def test_an_index_of_an_earlier_version_is_made_anew(run):
 def test_there_is_no_index_before_it_was_made(run):
     """None, not an error: the page offers to make it."""
     assert load_index(run) is None
+
+
+def test_features_leave_the_device_to_a_training(monkeypatch, run):
+    """While one trains, network and engine stay on the CPU, on a machine with a GPU too; an index made then as well."""
+    from visrec.explain import neighbours, taps
+    from visrec.model import engine, predict
+    from visrec.runs import jobs
+
+    asked, chosen = [], []
+    monkeypatch.setattr(engine, "gpus", lambda: ["GPU"])
+    monkeypatch.setattr(predict, "load_keras", lambda path, cpu_only=False: asked.append(cpu_only))
+    monkeypatch.setattr(taps, "tapped", lambda model: (model, [4]))
+    monkeypatch.setattr(engine, "for_model", lambda model, scratch, engine=None: chosen.append(engine) or Colours())
+    run.store.write("model.keras", b"planted")
+
+    FeaturePredictor(run)
+    FeaturePredictor(run, device_busy=True)
+
+    assert [False, True] == asked
+    assert engine.KERAS == chosen[0] != chosen[1]
+    busy = []
+    monkeypatch.setattr(jobs, "is_training", lambda settings: True)
+    monkeypatch.setattr(neighbours, "FeaturePredictor", lambda run, device_busy: busy.append(device_busy) or Colours())
+    index_run(run, Settings())
+    assert [True] == busy
 
 
 def test_reading_stops_when_told(run):

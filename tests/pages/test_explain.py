@@ -1,5 +1,6 @@
 """The Explain page, with a model that was really trained: an image in, an answer and its reasons out."""
 
+import contextlib
 import io
 import json
 import tempfile
@@ -312,11 +313,107 @@ def test_neighbours_are_offered_with_their_price_and_shown_once_the_index_is_the
 
     index = planted_index()
     monkeypatch.setattr(neighbours, "load_index", lambda run: index)
-    monkeypatch.setattr(neighbours, "FeaturePredictor", lambda run: Planted([1.2, 0.15]))
+    monkeypatch.setattr(neighbours, "FeaturePredictor", lambda run, device_busy: Planted([1.2, 0.15]))
     tiny_app.run()
     assert not tiny_app.error
     assert "As usual for this model" in texts(tiny_app)
     assert "6 of 6 are labelled **smiling**" in texts(tiny_app)
+
+
+def test_longer_work_moves_a_bar(tiny_app, monkeypatch):
+    """Badge, sanity check and second opinion tell how far they are: drawing the bar is what lets a rerun end them."""
+    moved = []
+
+    send(tiny_app, "me.png", photo())
+    monkeypatch.setattr("visrec.ui.explain_view_overlay._bar", lambda text: contextlib.nullcontext(
+        lambda done, total: moved.append((text, done / total))
+    ))  # fmt: skip
+    tiny_app.button(key="explain_sanity").click().run()
+    tiny_app.segmented_control(key="explain_second").set_value("occlusion").run()
+    [choice] = [s for s in tiny_app.selectbox if s.label == "Why, or why not"]
+    monkeypatch.setattr("visrec.ui.explain_view_overlay.QUICK", 0)
+    choice.set_value(1 - choice.value).run()
+    tiny_app.button(key="explain_judge").click().run()
+
+    assert not tiny_app.error
+    for text in ("Explaining the copy without weights", "Asking by Occlusion", "Checking whether it can be believed"):
+        assert [1.0] == [share for said, share in moved if said == text][-1:], text
+
+
+def test_a_second_opinion_that_cannot_be_had_is_not_asked_for_again_and_again(tiny_app, monkeypatch):
+    """The page computes what the overlay asks for; when nothing comes of it, that is said once."""
+    from visrec.ui import explaining
+
+    send(tiny_app, "me.png", photo())
+    calls = []
+    monkeypatch.setattr(explaining, "second_opinion", lambda *args, **_: calls.append(args[3]))
+    tiny_app.segmented_control(key="explain_second").set_value("occlusion").run()
+    tiny_app.run()
+
+    assert ["occlusion"] == calls
+    assert "could not be had" in texts(tiny_app)
+
+
+def test_stopping_a_second_opinion_takes_the_choice_back(monkeypatch):
+    """Else the drawing of the page that the button begins would ask for it anew."""
+    from visrec.ui import explain_view_overlay as view
+
+    session = {"explain_second": "occlusion"}
+    monkeypatch.setattr(view.st, "session_state", session)
+    view._stop_work("occlusion")
+
+    assert {"explain_second": None} == session
+
+
+def test_a_failed_sanity_check_is_the_badge(tiny_app, monkeypatch):
+    """One verdict on the page: not green above "do not use it"."""
+    from visrec.explain import sanity
+
+    monkeypatch.setattr("visrec.ui.explain_view_overlay.QUICK", 1e9)
+    monkeypatch.setattr(sanity, "check_sanity", lambda *_, **__: sanity.Sanity(0.93, False, "Do not use it."))
+    send(tiny_app, "me.png", photo())
+    tiny_app.button(key="explain_sanity").click().run()
+
+    [badge] = [m.value for m in tiny_app.markdown if "-badge[" in m.value]
+    assert "do not use" in badge
+    assert "not what the model learnt" in texts(tiny_app)
+
+
+def test_too_few_images_of_such_a_confidence_are_said_to_be(tiny_app, monkeypatch):
+    """Two hundred images of another confidence do not say what this one is worth."""
+    from visrec.explain.calibration import Calibration
+    from visrec.ui import cached
+
+    elsewhere = Calibration(float("nan"), 0, np.full(300, 0.01), np.ones(300, bool), "planted")
+    monkeypatch.setattr(cached, "calibration", lambda run_id: elsewhere)
+    send(tiny_app, "me.png", photo())
+
+    assert "Too few held-out images" in texts(tiny_app)
+    assert "were answered rightly" not in texts(tiny_app)
+
+
+def test_a_blurred_image_is_said_to_be_before_any_index_is_made(tiny_app, tiny_run):
+    """Blur needs only pixels: nothing has to be pressed for it."""
+    from PIL import ImageFilter
+
+    out = io.BytesIO()
+    Image.open(io.BytesIO(photo((160, 160)))).filter(ImageFilter.GaussianBlur(12)).save(out, "PNG")
+    send(tiny_app, "me.png", out.getvalue())
+
+    warned = [w.value for w in tiny_app.warning]
+    assert any("This image is blurred" in w for w in warned)
+    assert tiny_app.button(key="explain_index")
+
+
+def test_stop_when_settled_makes_do_with_fewer_maskings(tiny_app):
+    """The switch is a recipe of its own; without it as many as the superpixels need."""
+    send(tiny_app, "me.png", photo())
+    tiny_app.number_input(key="explain_samples").set_value(20_000)
+    tiny_app.toggle(key="explain_settle").set_value(True).run()
+
+    whole, fast = tiny_app.session_state["_explanations"].values()
+    assert 1000 == whole.samples
+    assert 10 * fast.n_segments <= fast.samples < 20_000
 
 
 def test_far_image_is_warned_of_before_the_prediction(tiny_app, monkeypatch):
@@ -325,7 +422,7 @@ def test_far_image_is_warned_of_before_the_prediction(tiny_app, monkeypatch):
 
     index = planted_index()
     monkeypatch.setattr(neighbours, "load_index", lambda run: index)
-    monkeypatch.setattr(neighbours, "FeaturePredictor", lambda run: Planted([0.0, 1.0]))
+    monkeypatch.setattr(neighbours, "FeaturePredictor", lambda run, device_busy: Planted([0.0, 1.0]))
     send(tiny_app, "me.png", photo())
 
     drawn = [(e.type, getattr(e, "value", "")) for e in tiny_app.main]

@@ -2,7 +2,7 @@
 
 *Near* is measured by the model's own features (cosine distance). Whether an image is *far from the training data* is
 another question, which those features answer badly (noise and portraits on their head pass as usual), and is put to
-`visrec.explain.familiar`; what is blurred, and what is small, is told by the training images too.
+`visrec.explain.familiar`; what is blurred is told by the training images too, `visrec.explain.blur`.
 """
 
 import io
@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from visrec.errors import NotFoundError
+from visrec.explain.blur import sharpness
 from visrec.explain.familiar import LEAST_HELD_OUT, SPOILT, Familiarity, from_arrays, learn, plain_views, spoil
 from visrec.explain.lime_image import Progress, Stop
 
@@ -21,9 +22,6 @@ if TYPE_CHECKING:
     from visrec.runs.record import Run
 
 NAME = "explanations/neighbours.npz"
-BLURRED = 0.01
-CLOSE = 5
-"""An image's distance to the training data is the mean distance to so many nearest images."""
 MOST = 20_000
 LEARNT, SPOILT_ONES, HELD = 1000, 400, 1500
 """Training images, spoilt ones of each kind, and held-out images that say what is usual: more would change little."""
@@ -36,19 +34,13 @@ class Neighbours:
     Attributes
     ----------
     images : one row per neighbour, nearest first: file, label, distance (cosine, 0 = the same, up to 2)
-    distance : mean distance to the `CLOSE` nearest
     percentile : share of held-out images that are less strange than this one; NaN when there are too few
     far : so strange that at most 2 % of images like the training images are; None = unknown
-    sharpness_percentile : share of training images that are blurrier
-    blurred : blurrier than 99 % of training images
     """
 
     images: pd.DataFrame
-    distance: float
     percentile: float
     far: bool | None
-    sharpness_percentile: float
-    blurred: bool
 
 
 @dataclass(frozen=True)
@@ -69,28 +61,24 @@ class Index:
     sharpness: np.ndarray
     familiar: Familiarity | None
 
-    def near(self, feature: np.ndarray, views: list[np.ndarray], sharpness: float, count: int = 6) -> Neighbours:
+    def near(self, feature: np.ndarray, views: list[np.ndarray], count: int = 6) -> Neighbours:
         """The nearest training images of one image.
 
         Parameters
         ----------
         feature : float (d,), of the model's last layer but one
         views : of this image, float (1, w) each, as `FeaturePredictor.look` gives them
-        sharpness : of `sharpness`
         """
         distances = _distances(self.features, _unit(np.atleast_2d(feature)))[0]
-        order = np.argsort(distances, kind="stable")
-        nearest = order[:count]
+        nearest = np.argsort(distances, kind="stable")[:count]
         images = pd.DataFrame(
             {"file": self.files[nearest], "label": self.labels[nearest], "distance": distances[nearest]}
         )
-        distance = float(distances[order[:CLOSE]].mean())
         percentile, far = float("nan"), None
         if self.familiar is not None:
             score = float(self.familiar.score(views)[0])
             percentile, far = self.familiar.percentile(score), self.familiar.is_far(score)
-        sharp = float(np.searchsorted(self.sharpness, sharpness) / max(1, len(self.sharpness)))
-        return Neighbours(images, distance, percentile, far, sharp, sharp < BLURRED)
+        return Neighbours(images, percentile, far)
 
 
 def build_index(
@@ -110,27 +98,13 @@ def build_index(
     )  # fmt: skip
 
 
-def sharpness(image: np.ndarray) -> float:
-    """How sharp an image is: log of the variance of its Laplacian; larger is sharper, in no unit.
-
-    Parameters
-    ----------
-    image : uint8 (h, w, 3); compare only images of one size
-
-    References
-    ----------
-    Pech-Pacheco et al. (2000), Diatom autofocusing in brightfield microscopy. A flat, sharp image counts as blurred.
-    """
-    grey = image.astype(np.float32) @ np.array([0.299, 0.587, 0.114], np.float32)
-    centre = grey[1:-1, 1:-1]
-    laplacian = grey[:-2, 1:-1] + grey[2:, 1:-1] + grey[1:-1, :-2] + grey[1:-1, 2:] - 4 * centre
-    return float(np.log1p(laplacian.var()))
-
-
 class FeaturePredictor:
-    """A run's model up to its features, and its feature maps on the way there, through the engine of the rule."""
+    """A run's model up to its features, and its feature maps on the way there, through the engine of the rule.
 
-    def __init__(self, run: "Run"):
+    ``device_busy``: the GPU belongs to a training now, so use the CPU.
+    """
+
+    def __init__(self, run: "Run", *, device_busy: bool = False):
         import tempfile
         from pathlib import Path
 
@@ -138,9 +112,10 @@ class FeaturePredictor:
         from visrec.model import engine
         from visrec.model.predict import load_keras
 
-        model, self._widths = tapped(load_keras(run.local("model.keras")))
+        model, self._widths = tapped(load_keras(run.local("model.keras"), cpu_only=device_busy))
         with tempfile.TemporaryDirectory() as scratch:
-            self._engine = engine.for_model(model, Path(scratch) / "features.xml")
+            chosen = engine.choose(device_busy=device_busy)
+            self._engine = engine.for_model(model, Path(scratch) / "features.xml", engine=chosen)
         self.image_size = self._engine.image_size
 
     def look(self, images: np.ndarray) -> tuple[np.ndarray, list[np.ndarray]]:
@@ -166,9 +141,10 @@ def index_run(
     most : a seeded sample of that many training images at most, and a third as many held-out ones
     """
     from visrec.explain.pixels import read_pixels
+    from visrec.runs import jobs
     from visrec.storage.buckets import open_bucket
 
-    features = features or FeaturePredictor(run)
+    features = features or FeaturePredictor(run, device_busy=jobs.is_training(settings))
     rows = run.predictions()
     train = _sampled(rows[rows["split"] == "train"], most, seed)
     held = _sampled(rows[rows["split"].isin(["tune", "val", "test"])], most // 3, seed)

@@ -23,13 +23,15 @@ SMALL = 0.5
 
 def look(run, picture: "explaining.Picture", predict) -> "Neighbours | None":
     """What is near the image, with the warnings that belong before any prediction; None while there is no index."""
+    network = run.has("model.keras")
+    index = _index(run.id) if network else None
     _warn_of_size(picture, predict.image_size)
-    if not run.has("model.keras"):
+    _warn_of_blur(run.id, picture, index)
+    if not network:
         st.caption(
             ":material/help: Not known: whether the model was trained on such images; its file tells no features."
         )
         return None
-    index = _index(run.id)
     if index is None:
         _offer(run, predict)
         return None
@@ -61,6 +63,31 @@ def _warn_of_size(picture: "explaining.Picture", side: int) -> None:
         )
 
 
+def _warn_of_blur(run_id: str, picture: "explaining.Picture", index: "Index | None") -> None:
+    """Pixels are enough for that: said for every model, and whether there is an index or not."""
+    from visrec.explain.blur import is_blurred
+
+    side = picture.pixels.shape[0]
+    usual = _usual_sharpness(cached.settings().runs, run_id, side) if index is None else index.sharpness
+    if not is_blurred(picture.pixels, usual):
+        return
+    than = (
+        "Its neighbouring pixels hardly differ" if usual is None else "It is blurrier than 99 % of the training images"
+    )
+    st.warning(
+        f"This image is blurred. {than}, and what the model makes of it may be worth little. Send a sharper one if you "
+        "can.",
+        icon=":material/blur_on:",
+    )
+
+
+@st.cache_resource(ttl=3600, max_entries=8, show_spinner="Looking how sharp the training images are")
+def _usual_sharpness(url: str, run_id: str, side: int):
+    from visrec.explain.blur import usual_sharpness
+
+    return usual_sharpness(cached.run(run_id), cached.settings(), side)
+
+
 def _warn(found: "Neighbours") -> None:
     if found.far:
         st.warning(
@@ -80,11 +107,6 @@ def _warn(found: "Neighbours") -> None:
         st.caption(
             f":material/check_circle: As usual for this model: {1 - found.percentile:.0%} of held-out images are "
             "stranger to it."
-        )
-    if found.blurred:
-        st.warning(
-            "This image is blurrier than 99 % of the training images. Send a sharper one if you can.",
-            icon=":material/blur_on:",
         )
 
 
@@ -132,13 +154,11 @@ def _wanted(run) -> int:
 
 
 def _near(run_id: str, index: "Index", picture: "explaining.Picture") -> "Neighbours":
-    from visrec.explain.neighbours import sharpness
-
     kept = st.session_state.setdefault("_near", OrderedDict())
     key = (run_id, picture.digest)
     if key not in kept:
         features, views = _features(run_id).look(picture.pixels[None])
-        kept[key] = index.near(features[0], views, sharpness(picture.pixels))
+        kept[key] = index.near(features[0], views)
         while len(kept) > explaining.KEPT:
             kept.popitem(last=False)
     return kept[key]
@@ -162,11 +182,14 @@ def _kept_index(url: str, run_id: str) -> "Index":
 
 
 def _features(run_id: str):
-    return _feature_predictor(cached.settings().runs, run_id)
+    from visrec.runs import jobs
+
+    current = cached.settings()
+    return _feature_predictor(current.runs, run_id, jobs.is_training(current))
 
 
 @st.cache_resource(max_entries=3, show_spinner="Loading the part of the model that sees")
-def _feature_predictor(url: str, run_id: str):
+def _feature_predictor(url: str, run_id: str, device_busy: bool):
     from visrec.explain.neighbours import FeaturePredictor
 
-    return FeaturePredictor(cached.run(run_id))
+    return FeaturePredictor(cached.run(run_id), device_busy=device_busy)

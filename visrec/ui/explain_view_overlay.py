@@ -3,6 +3,7 @@
 An explanation is computed once, with progress and a way to stop; every slider only draws it anew.
 """
 
+import contextlib
 import dataclasses
 
 import streamlit as st
@@ -19,6 +20,14 @@ BADGES = {
 }
 SECOND = {"occlusion": "Occlusion", "grad_cam": "Grad-CAM", "integrated_gradients": "Integrated Gradients"}
 """The methods of `visrec.explain.second`, quickest first."""
+WORK = {
+    "badge": "Checking whether it can be believed",
+    "sanity": "Explaining the copy without weights",
+    **{method: f"Asking by {name}" for method, name in SECOND.items()},
+}
+"""What is computed on request beside the explanation itself."""
+ASKED, FAILED = "explain_asked", "explain_failed"
+"""Session keys: the work that the page is to do next, and the one of which nothing came."""
 
 
 def show_explanation(run_id: str, picture: "explaining.Picture", predict) -> None:
@@ -38,6 +47,7 @@ def _explained(run_id: str, picture: "explaining.Picture", recipe: "explaining.R
             return
         _compute(run_id, picture, recipe, predict, key)
     explained = explaining.explanation(run_id, picture, recipe, predict)
+    _do_what_was_asked(run_id, picture, recipe, predict, explained)
     _overlay(run_id, picture, recipe, predict, explained)
 
 
@@ -69,7 +79,10 @@ def _recipe() -> "explaining.Recipe":
             "superpixel by how much showing it moves the score. The same settings give the same weights."
         )
         one, two = st.columns(2)
-        samples = one.number_input("Maskings", 100, 20_000, 1000, step=100, key="explain_samples")
+        samples = one.number_input(
+            "Maskings", 100, 20_000, None, step=100, key="explain_samples", placeholder="as many as it needs",
+            help="Left open: ten for each superpixel, at least 1,000.",
+        )  # fmt: skip
         seed = two.number_input("Seed", 0, 2**31 - 1, 0, key="explain_seed")
         segmenter = one.selectbox(
             "Cut the image", list(explaining.SEGMENTERS), format_func=explaining.SEGMENTERS.get, key="explain_segmenter"
@@ -77,7 +90,56 @@ def _recipe() -> "explaining.Recipe":
         fill = two.selectbox(
             "Hide superpixels by", list(explaining.FILLS), format_func=explaining.FILLS.get, key="explain_fill"
         )
-    return explaining.Recipe(int(samples), int(seed), segmenter, fill)
+        settle = st.toggle(
+            "Stop when settled", key="explain_settle",
+            help="Quicker, a little less exact: ends when the ten heaviest superpixels have not changed for a while.",
+        )  # fmt: skip
+    return explaining.Recipe(None if samples is None else int(samples), int(seed), segmenter, fill, settle)
+
+
+def _ask(work: str, run_id: str, picture, recipe, label: int) -> None:
+    """Leave a piece of work to the page: only what the page does can be ended, a fragment runs to its end."""
+    st.session_state[ASKED] = (run_id, picture.digest, recipe, work, label)
+    st.rerun()
+
+
+def _do_what_was_asked(run_id: str, picture, recipe, predict, explained) -> None:
+    """The work that the overlay asked for, with its progress; any rerun of the page, as by *Stop*, ends it."""
+    asked = st.session_state.pop(ASKED, None)
+    if asked is None or asked[:3] != (run_id, picture.digest, recipe):
+        return
+    work, label = asked[3:]
+    stop = st.empty()
+    with frame.guard(), _bar(WORK[work]) as told:
+        stop.button(
+            "Stop", icon=":material/stop_circle:", key="explain_stop_work", on_click=_stop_work, args=(work,)
+        )  # fmt: skip
+        if work == "badge":
+            explaining.badge(run_id, picture, recipe, label, predict, explained, progress=told)
+        elif work == "sanity":
+            explaining.sanity(run_id, picture, recipe, label, explained, ask=True, progress=told)
+        else:
+            explaining.second_opinion(run_id, picture, label, work, predict, progress=told)
+    stop.empty()
+    if work in SECOND and not explaining.second_is_known(run_id, picture, label, work):
+        st.session_state[FAILED] = asked
+
+
+@contextlib.contextmanager
+def _bar(text: str):
+    """A bar that is gone when the work is done; it is moved by calling what this gives with (done, total)."""
+    place = st.empty()
+    bar = place.progress(0.0, text=text)
+    try:
+        yield lambda done, total: bar.progress(done / total, text=f"{text}: {done:,} of {total:,}")
+    finally:
+        place.empty()
+
+
+def _stop_work(work: str) -> None:
+    """Take the choice back that would ask for the same work again."""
+    if work in SECOND:
+        st.session_state["explain_second"] = None
 
 
 @st.fragment
@@ -105,9 +167,11 @@ def _overlay(run_id, picture, recipe, predict, explained) -> None:
         seen = _draw(picture, explained, label, labels[label], drawn, look)
         if method:
             with seen:
-                _second_opinion(run_id, picture, explained, label, method, predict, look["opacity"])
-    judged = _show_badge(run_id, picture, recipe, label, predict, explained)
+                _second_opinion(run_id, picture, recipe, explained, label, method, predict, look["opacity"])
+    verdict = st.container()  # drawn last: a failed check changes it
     sane = _show_sanity(run_id, picture, recipe, label, explained)
+    with verdict:
+        judged = _show_badge(run_id, picture, recipe, label, predict, explained, sane)
     chosen = dataclasses.replace(explained, label=label)  # weights, badge and check of one class: the one on the screen
     _downloads(run_id, picture, chosen, labels, judged, sane, drawn)
 
@@ -151,13 +215,17 @@ def _draw(picture, explained, label: int, name: str, drawn, look: dict):
     return right
 
 
-def _second_opinion(run_id, picture, explained, label: int, method: str, predict, opacity: float) -> None:
+def _second_opinion(run_id, picture, recipe, explained, label: int, method: str, predict, opacity: float) -> None:
     """Another method's map of the same class, and how far it agrees with LIME."""
     from visrec.explain.second import METHODS
 
     st.markdown(f"**{SECOND[method]}**")
-    with st.spinner(f"Asking by {SECOND[method]}"):
-        found = explaining.second_opinion(run_id, picture, label, method, predict)
+    if not explaining.second_is_known(run_id, picture, label, method):
+        if st.session_state.get(FAILED) != (run_id, picture.digest, recipe, method, label):
+            _ask(method, run_id, picture, recipe, label)
+        st.caption(":material/help: It could not be had for this model; choose another.")
+        return
+    found = explaining.second_opinion(run_id, picture, label, method, predict)
     drawn = explaining.drawn_map(picture, found.values, opacity)
     st.image(drawn, width="stretch", alt=f"{SECOND[method]}: what speaks for and against {predict.labels[label]}")
     same, of, chance = explaining.agreement(explained.weights[label], found.values, explained.segments)
@@ -182,29 +250,31 @@ def _downloads(run_id, picture, explained, labels, judged, sane, drawn) -> None:
         )  # fmt: skip
 
 
-def _show_badge(run_id, picture, recipe, label: int, predict, explained):
-    """Whether the explanation can be believed: at once where that is quick, else when asked."""
+def _show_badge(run_id, picture, recipe, label: int, predict, explained, sane):
+    """Whether the explanation can be believed: at once where that is quick, else when asked.
+
+    What is shown holds the sanity check too; what is returned is the badge alone.
+    """
+    from visrec.explain.sanity import with_sanity
+
     if explained.too_few_samples:
         st.caption(
             f":material/info: {explained.samples:,} maskings are few for {explained.n_segments} superpixels; take "
             f"{10 * explained.n_segments:,} or more, under *How it is computed*."
         )
     expected = 2.3 * sum(explained.seconds.values())
-    if (
-        not explaining.badge_is_known(run_id, picture, recipe, label)
-        and expected > QUICK
-        and not st.button(
-            f"Can it be believed? (about {wording.duration(expected)})",
-            icon=":material/fact_check:",
-            key="explain_judge",
-        )
-    ):
+    known = explaining.badge_is_known(run_id, picture, recipe, label)
+    if not known and expected > QUICK:
+        title = f"Can it be believed? (about {wording.duration(expected)})"
+        if st.button(title, icon=":material/fact_check:", key="explain_judge"):
+            _ask("badge", run_id, picture, recipe, label)
         return None
-    with st.spinner("Checking whether it can be believed"):
-        judged = explaining.badge(run_id, picture, recipe, label, predict, explained)
-    colour, icon, sentence = BADGES[judged.verdict]
-    st.markdown(f":{colour}-badge[{icon} {judged.verdict}] {sentence}")
-    for reason in judged.reasons:
+    with contextlib.nullcontext() if known else _bar(WORK["badge"]) as told:
+        judged = explaining.badge(run_id, picture, recipe, label, predict, explained, progress=told)
+    whole = with_sanity(judged, sane)
+    colour, icon, sentence = BADGES[whole.verdict]
+    st.markdown(f":{colour}-badge[{icon} {whole.verdict}] {sentence}")
+    for reason in whole.reasons:
         st.markdown(f"- {widgets.escape(reason)}")
     return judged
 
@@ -213,15 +283,13 @@ def _show_sanity(run_id, picture, recipe, label: int, explained):
     """On request: does the map change when the model's weights are thrown away?"""
     if not cached.run(run_id).has("model.keras"):
         return None
-    place = st.empty()
     sane = explaining.sanity(run_id, picture, recipe, label, explained, ask=False)
-    if sane is None and place.button(
+    if sane is not None:
+        mark = ":material/check_circle:" if sane.passed else ":material/block:"
+        st.markdown(f"{mark} {widgets.escape(sane.sentence)}")
+    elif st.button(
         "Is it learnt, or only the image?", icon=":material/shuffle:", key="explain_sanity", type="tertiary",
         help="Explains a copy of the model with its weights thrown away. A map that stays shows the image only.",
     ):  # fmt: skip
-        with place, st.spinner("Explaining the copy without weights"):
-            sane = explaining.sanity(run_id, picture, recipe, label, explained, ask=True)
-    if sane is not None:
-        mark = ":material/check_circle:" if sane.passed else ":material/block:"
-        place.markdown(f"{mark} {widgets.escape(sane.sentence)}")
+        _ask("sanity", run_id, picture, recipe, label)
     return sane

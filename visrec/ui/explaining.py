@@ -56,12 +56,19 @@ class Picture:
 
 @dataclass(frozen=True)
 class Recipe:
-    """How an explanation is made; the same recipe gives the same weights."""
+    """How an explanation is made; the same recipe gives the same weights.
 
-    samples: int = 1000
+    Attributes
+    ----------
+    samples : maskings; None = as many as the superpixels need
+    settle : stop earlier, when the heaviest superpixels have settled
+    """
+
+    samples: int | None = None
     seed: int = 0
     segmenter: str = "slic"
     fill: str = "mean"
+    settle: bool = False
 
 
 def picture(data: bytes, name: str, size: int, row: pd.Series | None = None, fit: str = "stretch") -> Picture:
@@ -130,6 +137,7 @@ def explanation(run_id: str, image: Picture, recipe: Recipe, predict, progress=N
             seed=recipe.seed,
             segmenter=recipe.segmenter,
             fill=recipe.fill,
+            adaptive=recipe.settle,
             progress=progress,
         )
         while len(kept) > KEPT:
@@ -162,11 +170,11 @@ def badge_is_known(run_id: str, image: Picture, recipe: Recipe, label: int) -> b
 
 def seconds_per_image(run_id: str, predict) -> float:
     """Seconds that the model of a run takes for one image, measured once."""
-    return _speed(cached.settings().runs, run_id, predict)
+    return _speed(cached.settings().runs, run_id, predict.engine, predict)
 
 
 @st.cache_resource(max_entries=8, show_spinner="Measuring how fast the model answers")
-def _speed(url: str, run_id: str, _predict) -> float:
+def _speed(url: str, run_id: str, engine: str, _predict) -> float:
     images = np.zeros((8, _predict.image_size, _predict.image_size, 3), np.uint8)
     _predict(images[:1])
     began = time.perf_counter()
@@ -174,7 +182,12 @@ def _speed(url: str, run_id: str, _predict) -> float:
     return (time.perf_counter() - began) / len(images)
 
 
-def second_opinion(run_id: str, image: Picture, label: int, method: str, predict):
+def second_is_known(run_id: str, image: Picture, label: int, method: str) -> bool:
+    """Whether another method's map is in memory."""
+    return (run_id, image.digest, label, method) in st.session_state.get("_second", ())
+
+
+def second_opinion(run_id: str, image: Picture, label: int, method: str, predict, progress=None):
     """Another method's map (`visrec.explain.second.Attribution`): from memory, or computed now."""
     from visrec.explain import second
 
@@ -182,15 +195,17 @@ def second_opinion(run_id: str, image: Picture, label: int, method: str, predict
     key = (run_id, image.digest, label, method)
     if key not in kept:
         if method == "occlusion":
-            kept[key] = second.occlusion(image.pixels, predict, label)
+            kept[key] = second.occlusion(image.pixels, predict, label, progress=progress)
+        elif method == "grad_cam":  # one look, nothing to tell of in between
+            kept[key] = second.grad_cam(_network(run_id), image.pixels, label)
         else:
-            kept[key] = getattr(second, method)(_network(run_id), image.pixels, label)
+            kept[key] = second.integrated_gradients(_network(run_id), image.pixels, label, progress=progress)
         while len(kept) > KEPT:
             kept.popitem(last=False)
     return kept[key]
 
 
-def sanity(run_id: str, image: Picture, recipe: Recipe, label: int, explained, *, ask: bool):
+def sanity(run_id: str, image: Picture, recipe: Recipe, label: int, explained, *, ask: bool, progress=None):
     """Whether the map hangs on what the model learnt (`visrec.explain.sanity.Sanity`).
 
     From memory, else None unless ``ask``: loading the network and throwing its weights away takes some seconds, once.
@@ -200,17 +215,24 @@ def sanity(run_id: str, image: Picture, recipe: Recipe, label: int, explained, *
     kept = st.session_state.setdefault("_sanity", OrderedDict())
     key = (run_id, image.digest, recipe, label)
     if key not in kept and ask:
-        kept[key] = check_sanity(image.pixels, explained, _twin(cached.settings().runs, run_id), label=label)
+        kept[key] = check_sanity(image.pixels, explained, _twin_of(run_id), label=label, progress=progress)
         while len(kept) > KEPT:
             kept.popitem(last=False)
     return kept.get(key)
 
 
+def _twin_of(run_id: str):
+    from visrec.runs import jobs
+
+    current = cached.settings()
+    return _twin(current.runs, run_id, jobs.is_training(current))
+
+
 @st.cache_resource(max_entries=2, show_spinner="Throwing the weights of a copy away (some seconds, once)")
-def _twin(url: str, run_id: str):
+def _twin(url: str, run_id: str, device_busy: bool):
     from visrec.explain.sanity import twin_predictor
 
-    return twin_predictor(cached.run(run_id).local("model.keras"))
+    return twin_predictor(cached.run(run_id).local("model.keras"), device_busy=device_busy)
 
 
 def _network(run_id: str):
