@@ -6,12 +6,15 @@ The tests of this file build on each other, in the order in which a newcomer goe
 import io
 import os
 import re
+import struct
 import time
+import zlib
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from benchmarks.bench_pages import phone_photo
 from visrec.runs.record import open_runs
 from visrec.ui import navigation
 
@@ -42,9 +45,14 @@ def finished(run):
     return run
 
 
-def drawn_face(places) -> bytes:
-    """The bytes of one validation image of the demo bucket."""
-    return next((places.buckets[0] / "demo-faces" / "val").glob("*.jpg")).read_bytes()
+def png(width: int, height: int) -> bytes:
+    """A PNG that claims a size and brings almost no data: what is refused is refused by its header."""
+
+    def chunk(tag: bytes, body: bytes) -> bytes:
+        return struct.pack(">I", len(body)) + tag + body + struct.pack(">I", zlib.crc32(tag + body))
+
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
+    return b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(bytes(100))) + chunk(b"IEND", b"")
 
 
 def test_1_a_bookmark_on_a_cold_server_opens_its_page(visit, server):
@@ -136,12 +144,12 @@ def test_6_a_slice_is_in_the_url_and_on_the_next_page(visit, finished):
     assert "race White" in again.text()
 
 
-def test_7_an_uploaded_image_is_explained(visit, finished, places):
-    """Prediction, overlay, sliders that only redraw, both downloads."""
+def test_7_an_uploaded_phone_photo_is_explained(visit, finished):
+    """Twelve megapixels on their side: turned upright, answered; overlay, sliders that only redraw, the download."""
     visitor = visit()
     visitor.open(f"explain?run={finished.id}")
     visitor.page.locator("input[type=file]").set_input_files(
-        {"name": "face.jpg", "mimeType": "image/jpeg", "buffer": drawn_face(places)}
+        {"name": "IMG_0001.jpg", "mimeType": "image/jpeg", "buffer": phone_photo()}
     )
     overlay = visitor.page.get_by_role("img", name=re.compile("Superpixels that speak for and against"))
     overlay.wait_for(timeout=120_000)
@@ -159,7 +167,7 @@ def test_7_an_uploaded_image_is_explained(visit, finished, places):
     with visitor.page.expect_download() as download:
         visitor.press("Download PNG")
     with Image.open(download.value.path()) as image:
-        assert image.size[0] >= 256
+        assert image.size[1] > image.size[0] >= 256, "it lies on its side"
 
 
 @pytest.mark.parametrize(
@@ -167,11 +175,14 @@ def test_7_an_uploaded_image_is_explained(visit, finished, places):
     [
         ("notes.jpg", "image/jpeg", b"these are my notes\n" * 40, "is a text file"),
         ("huge.png", "image/png", bytes(30_000_000), "20"),
+        ("holiday.jpg", "image/jpeg", b"%PDF-1.7\n1 0 obj\n", "is a PDF document, whatever its name says"),
+        ("dot.png", "image/png", png(1, 1), "1 x 1 pixels, expected at least 16"),
+        ("bomb.png", "image/png", png(14_200, 14_200), "50 megapixels at most"),
     ],
-    ids=["text", "30 MB"],
+    ids=["text", "30 MB", "PDF", "1 pixel", "bomb"],
 )
 def test_8_a_bad_upload_is_a_sentence(visit, finished, name, kind, data, says):
-    """A text file and 30 MB: what came, what was expected; the page stays usable."""
+    """A text, 30 MB, a PDF, one pixel, a bomb: what came, what was expected; the page stays usable."""
     visitor = visit()
     visitor.open(f"explain?run={finished.id}")
     visitor.page.locator("input[type=file]").set_input_files({"name": name, "mimeType": kind, "buffer": data})
