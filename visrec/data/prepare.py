@@ -29,7 +29,7 @@ from visrec.storage.base import ObjectInfo, Store
 from visrec.storage.lock import file_lock
 from visrec.storage.parallel import results
 
-VERSION = 2  # of the decoder: raise it when the same bytes give other pixels
+VERSION = 3  # of the decoder: raise it when the same bytes give other pixels
 SPARE_BYTES = 200_000_000
 BUNCH = 16
 STALE_SECONDS = 3 * 24 * 3600

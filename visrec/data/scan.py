@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from visrec.data.images import BadImage, read_header, to_rgb, upright
+from visrec.data.images import DAMAGE, BadImage, frames, read_header, to_rgb, upright
 from visrec.data.processors import processors
 from visrec.data.unread import NOT_READ, status_of
 from visrec.errors import RunError
@@ -89,7 +89,7 @@ def look(data: bytes) -> dict:
     try:
         image = read_header(data)
         facts |= {"width": image.width, "height": image.height, "format": image.format or ""}
-        facts |= {"mode": _mode(image), "frames": _frames(image), "orientation": _orientation(image)}
+        facts |= {"mode": _mode(image), "frames": frames(image), "orientation": _orientation(image)}
         facts["thumb"] = _thumb(image)
     except BadImage as error:
         facts |= {"status": error.kind, "note": str(error)}
@@ -114,7 +114,7 @@ def _thumb(image: Image.Image) -> bytes:
         small = upright(image).copy()
         small.thumbnail((256, 256))
         grey = to_rgb(small).convert("L").resize((THUMB, THUMB), Image.Resampling.BOX)
-    except (OSError, SyntaxError, ValueError, EOFError) as error:
+    except DAMAGE as error:
         raise BadImage("truncated", f"The image is damaged or cut off ({str(error).rstrip('.')}).") from error
     return grey.tobytes()
 
@@ -123,15 +123,10 @@ def _mode(image: Image.Image) -> str:
     return image.mode + ("+transparency" if "transparency" in image.info else "")
 
 
-def _frames(image: Image.Image) -> int:
-    # a JPEG of several pictures (MPO) is a photo with its preview, not an animation
-    return getattr(image, "n_frames", 1) if image.format in ("GIF", "WEBP", "PNG", "TIFF") else 1
-
-
 def _orientation(image: Image.Image) -> int:
     try:
         return int(image.getexif().get(0x0112, 1))
-    except (OSError, SyntaxError, ValueError, TypeError, KeyError):
+    except DAMAGE:
         return 1
 
 
