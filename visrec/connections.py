@@ -92,8 +92,13 @@ def named_in(urls: Iterable[str | None]) -> set[str]:
 
 
 def checked_endpoint(url: str | None, what: str = "ENDPOINT_URL") -> str | None:
-    """The URL, if it has a scheme; a password in it is not repeated."""
+    """The URL, if it has a scheme and no password; that is not repeated."""
     if url is None or url.startswith(("http://", "https://")):
+        if "@" in (url or "").partition("://")[2].partition("/")[0]:
+            raise InputError(
+                f"{what} holds a user or password, which this would show in messages; expected https://host alone. "
+                "Keys have settings of their own: ACCESS_KEY_ID and SECRET_ACCESS_KEY."
+            )
         return url
     raise InputError(f"{what} is '{url.rpartition('@')[2]}'; expected a URL that starts with https:// or http://.")
 

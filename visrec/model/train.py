@@ -85,9 +85,10 @@ def plan(config: TrainConfig, settings: Settings, decisions: "Mapping[str, str] 
     from visrec.storage.buckets import open_bucket
 
     store = open_bucket(config.bucket, settings)
+    kept = load_decisions(settings.cache, store.url) if decisions is None else decisions
+    table = read_bucket(store, decisions=kept)
     if decisions is None:
-        decisions = load_decisions(settings.cache, store.url)
-    table = read_bucket(store, decisions=decisions)
+        decisions = table.decisions
     complete = presets.resolve(config, table)
     if complete.weights not in ("imagenet", "none"):
         from visrec.model.mobilenet import find_weights
