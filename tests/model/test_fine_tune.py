@@ -1,7 +1,6 @@
 """Fine-tuning: exact resume, BatchNorm that follows, best weights, the engines' equality, files for elsewhere."""
 
 import io
-import itertools
 import json
 
 import numpy as np
@@ -79,27 +78,6 @@ def test_a_stopped_and_resumed_training_ends_with_the_same_weights(data, tmp_pat
     pd.testing.assert_frame_equal(whole.history(), cut.history())
 
 
-def test_early_layers_learn_first_and_then_stay(data, tmp_path):
-    """From the share of epochs that the recipe names on, weights and BatchNorm statistics before its layer stay."""
-    recipe, seen = fine_tune.Recipe(), []
-
-    def snapshot(network):
-        layers = network.get_layer(mobilenet.BACKBONE).layers
-        at = [layer.name for layer in layers].index(recipe.frozen)
-        return [[v for layer in part for v in layer.get_weights()] for part in (layers[:at], layers[at:])]
-
-    tuned(new_run(tmp_path), data, each_epoch=lambda network: seen.append(snapshot(network)))
-    moved = [
-        [sum((a != b).any() for a, b in zip(old, new, strict=True)) for old, new in zip(*two, strict=True)]
-        for two in itertools.pairwise(seen)
-    ]
-
-    assert len(seen) == EPOCHS
-    assert moved[0][0] > 20  # the second of three epochs: all learn
-    assert moved[1][0] == 0  # the third: the early ones stay
-    assert min(moved[0][1], moved[1][1]) > 50
-
-
 def test_the_figures_of_an_epoch_are_means_over_its_steps():
     """Loss by step, accuracy by weight; not those of the last batch."""
     figures = [{"loss": 3.0, "accuracy": 0.25}, {"loss": 1.0, "accuracy": 1.0}]
@@ -114,12 +92,6 @@ def test_the_figures_of_an_epoch_are_means_over_its_steps():
 
     assert found == {"loss": 2.0, "accuracy": pytest.approx((2 * 0.25 + 6 * 1.0) / 8)}
     assert seen == [(0, 3.0), (1, 1.0)]
-
-
-def test_a_layer_to_freeze_before_that_is_not_there_is_an_error():
-    """A misspelt name must not freeze everything in silence."""
-    with pytest.raises(ValueError, match="no layer 'block_66'"):
-        mobilenet.freeze_before(model(), "block_66")
 
 
 def test_nan_loss_fails_with_a_sentence(data, tmp_path):

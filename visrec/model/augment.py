@@ -27,11 +27,11 @@ class Recipe:
     """
 
     flip: float = 0.5
-    zoom: float = 0.12
-    shift: float = 0.08
-    turn: float = 8.0
-    light: float = 0.2
-    cover: float = 0.25
+    zoom: float = 0.2
+    shift: float = 0.12
+    turn: float = 15.0
+    light: float = 0.35
+    cover: float = 0.6
 
 
 FLIP_ONLY = Recipe(zoom=0, shift=0, turn=0, light=0, cover=0)

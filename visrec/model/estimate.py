@@ -22,8 +22,6 @@ STARTING = 10.0
 """Seconds until the libraries are loaded."""
 SET_UP = {"features": 3.0, "fine_tune": 9.0, "predict": 2.0}
 """Seconds a stage takes before its first image: building, tracing or converting the network."""
-FROZEN_EPOCH = 0.52
-"""What an epoch in which the early layers stay costs, as a share of one in which all learn."""
 NEWEST = 5
 """So many runs of the past speak for a stage; older ones may be of another code or machine."""
 PROBE_SECONDS = 3.0
@@ -69,20 +67,11 @@ def reference(config: TrainConfig, counts: Mapping[str, int]) -> dict[str, float
         stages["features"] = seen / 700 * cost
         stages["head"] = (config.epochs or 0) * seen / (60_000 if passes else 20_000)
     if passes:
-        stages["fine_tune"] = (_full_passes(config) * learnt / 118 + passes * tuned / 350) * cost * 1.15
+        stages["fine_tune"] = passes * (learnt / 118 + tuned / 350) * cost * 1.15
     sides = 2 if passes and config.mirror else 1
     stages["predict"] = sides * images / 700 * cost if passes else 0.1
     stages["export"] = 6.0
     return stages
-
-
-def _full_passes(config: TrainConfig) -> float:
-    """Epochs, one in which the early layers stay being counted as the share of a full one that it costs."""
-    from visrec.model.fine_tune import FROM_SCRATCH, Recipe
-
-    recipe = FROM_SCRATCH if config.weights == "none" else Recipe()
-    passes = config.fine_tune_epochs
-    return sum(FROZEN_EPOCH if recipe.freezes(epoch, passes) else 1.0 for epoch in range(passes))
 
 
 def factors(records: Iterable[Mapping[str, Any]], host: str) -> dict[str, float]:

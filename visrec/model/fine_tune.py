@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from visrec.errors import RunError
-from visrec.model import augment, batch_norm, checkpoint, engine, mobilenet
+from visrec.model import augment, batch_norm, checkpoint, engine
 from visrec.model.watch import Watch
 from visrec.runs.record import Run
 from visrec.runs.reporter import Reporter
@@ -34,27 +34,14 @@ class Recipe:
     decay : weight decay of AdamW, not for biases and BatchNorm
     smoothing : label smoothing
     patience : epochs without a better tune loss after which training stops; 0 = never
-    frozen : first layer that learns to the end; those before it, BatchNorm included, stay as they are from
-        ``freeze_after`` on, which makes an epoch twice as fast. "" = all learn to the end
-    freeze_after : share of the epochs, 0..1, in which all layers learn
     """
 
-    rate: float = 1e-3
+    rate: float = 2e-3
     warm_up: float = 0.1
     decay: float = 1e-2
     smoothing: float = 0.05
     patience: int = 0
-    frozen: str = "block_6_expand"
-    freeze_after: float = 0.5
     changes: augment.Recipe = field(default_factory=augment.Recipe)
-
-    def freezes(self, epoch: int, epochs: int) -> bool:
-        """Whether the early layers stay as they are in an epoch, counted from 0.
-
-        >>> [Recipe().freezes(epoch, 5) for epoch in range(5)]
-        [False, False, False, True, True]
-        """
-        return bool(self.frozen) and epoch >= math.ceil(epochs * self.freeze_after)
 
     def to_json(self) -> dict[str, Any]:
         """A plain dict for the run's record."""
@@ -63,9 +50,8 @@ class Recipe:
 
 AHEAD = 3
 """Batches made before they are needed."""
-FROM_SCRATCH = Recipe(rate=2e-3, frozen="", changes=augment.FLIP_ONLY)
-"""From random weights with few steps: a higher rate and nothing but mirroring, for there is no time to learn more
-(measured on the drawn demo, 7 epochs of batches of 32: tune accuracy 0.86, with `Recipe()` 0.70)."""
+FROM_SCRATCH = Recipe(changes=augment.FLIP_ONLY)
+"""From random weights with few steps: nothing but mirroring, for there is no time to learn more."""
 
 
 def recipe_for(*, pretrained: bool, mirror: bool) -> Recipe:
@@ -138,7 +124,6 @@ def _train(model, data, fed, epochs, recipe, run, reporter, watch) -> dict[str, 
             reporter.log(f"No better tune loss for {recipe.patience} epochs: enough.")
             break
         fed.epoch = epoch
-        freeze(model, recipe, epoch, epochs)
         fitted = _one_epoch(model, fed, epoch, epochs, reporter)
         judged = judge(model, data, watch, reporter.check)
         _check_number(fitted["loss"], judged["tune_loss"], epoch)
@@ -152,7 +137,6 @@ def _train(model, data, fed, epochs, recipe, run, reporter, watch) -> dict[str, 
         notes |= {"epoch": epoch + 1, "history": reporter.history, "seconds": seconds}
         checkpoint.save(run, checkpoint.LAST, model, model.optimizer, notes)
     checkpoint.load(run, checkpoint.BEST, model)
-    mobilenet.freeze_before(model, "")
     return {"best_epoch": notes["best_epoch"], "best_tune_loss": notes["best"], "recipe": recipe.to_json()}
 
 
@@ -168,21 +152,6 @@ def compile_model(model: "keras.Model", recipe: Recipe, *, steps: int) -> None:
     optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
     optimizer.build(model.trainable_variables)
     _compile(model, optimizer, recipe)
-
-
-def freeze(model: "keras.Model", recipe: Recipe, epoch: int, epochs: int) -> None:
-    """Stop the early layers' learning when the epoch has come; the optimizer goes on with the rest.
-
-    Layers converge from the first to the last, and the first are the dearest on a CPU (Brock et al. 2017, FreezeOut,
-    https://arxiv.org/abs/1706.04983). Not on JAX, whose optimizers want every variable at every step, nor on several
-    devices, whose collective sums are bound to the variables they began with.
-    """
-    if engine.backend() == "jax" or model.distribute_strategy.num_replicas_in_sync > 1:
-        return
-    first = model.get_layer(mobilenet.BACKBONE).layers[1]
-    if recipe.freezes(epoch, epochs) and first.trainable:
-        mobilenet.freeze_before(model, recipe.frozen)
-        _compile(model, model.optimizer, recipe)
 
 
 def _compile(model: "keras.Model", optimizer, recipe: Recipe) -> None:

@@ -147,16 +147,6 @@ def set_head(model: "keras.Model", kernel: "np.ndarray", bias: "np.ndarray") -> 
     model.get_layer(HEAD).set_weights([kernel.astype("float32"), bias.astype("float32")])
 
 
-def freeze_before(model: "keras.Model", name: str) -> None:
-    """Let the backbone learn from the layer of this name on; "" = all of it. What is frozen runs in inference mode."""
-    learns = not name
-    for layer in model.get_layer(BACKBONE).layers:
-        learns = learns or layer.name == name
-        layer.trainable = learns
-    if not learns:
-        raise ValueError(f"The backbone has no layer '{name}'.")
-
-
 def batch_norms(model: "keras.Model") -> list:
     """Every BatchNormalization layer, those of the nested backbone as well."""
     import keras

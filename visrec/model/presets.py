@@ -16,7 +16,7 @@ from visrec.model.mobilenet import ALPHAS, MAX_SIZE, MIN_SIZE, alpha_of
 
 PRESETS: dict[str, dict[str, Any]] = {
     "quick": {"image_size": 96, "alpha": 0.35, "epochs": 60, "fine_tune_epochs": 0},
-    "balanced": {"image_size": 128, "alpha": 1.0, "epochs": 100, "fine_tune_epochs": 12},
+    "balanced": {"image_size": 128, "alpha": 1.0, "epochs": 100, "fine_tune_epochs": 14},
     "thorough": {"image_size": 160, "alpha": 1.0, "epochs": 150, "fine_tune_epochs": 20},
 }
 COMMON = {"weights": "imagenet", "allow_random": False, "sample_weights": "none", "fit": "stretch", "mirror": True}
