@@ -238,18 +238,13 @@ def predictions(work: Work, chances: "np.ndarray") -> "pd.DataFrame":
 
 
 def judged(work: Work, chances: "np.ndarray") -> dict[str, Any]:
-    """Accuracy, with interval and count, of the rows that an audit takes, and of those seen in training to compare."""
+    """Accuracy, with interval and count, of each split, and which of them an audit takes: the headline's."""
     import numpy as np
 
     codes = np.array([work.labels.index(v) for v in work.samples["label"]])
     correct = chances.argmax(1) == codes
-    split = _judged_split(work)
-    return {
-        "tune_accuracy": accuracy(correct[work.rows("tune")]),
-        "train_accuracy": accuracy(correct[work.rows("train")]),
-        f"{split}_accuracy": accuracy(correct[work.rows(split)]),
-        "split": split,
-    }
+    known = {s: accuracy(correct[work.rows(s)]) for s in PREDICTED if len(work.rows(s)) or s in SEEN_IN_TRAINING}
+    return {**{f"{split}_accuracy": found for split, found in known.items()}, "split": _judged_split(work)}
 
 
 def _judged_split(work: Work) -> str:
