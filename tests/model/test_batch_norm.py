@@ -39,6 +39,7 @@ def failing_inside(model):
         raise RuntimeError("spoilt")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layer", ["", "block_6_expand"])
 def test_one_kernel_trains_the_same_network(layer):
     """Losses over three steps, all learning or the early layers frozen; moving statistics after one."""

@@ -194,6 +194,7 @@ def notes_of(run) -> dict:
         return json.loads(bytes(arrays["notes"]))
 
 
+@pytest.mark.slow
 def test_the_time_before_a_stop_is_counted_with_the_time_after(data, tmp_path, monkeypatch):
     """What a checkpoint holds was paid for: the run took so much longer than its last process."""
     run = new_run(tmp_path)
