@@ -7,6 +7,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from visrec.audit.engine import audit
+from visrec.audit.predictions import load_predictions
+
 
 @pytest.fixture
 def run_command(tmp_path):
@@ -39,3 +42,9 @@ def faces():
     frame["score:no"], frame["score:yes"] = 1 - score, score
     frame["prediction"] = np.where(score >= 0.5, "yes", "no")
     return frame
+
+
+@pytest.fixture
+def result(faces):
+    """The faces by race and age, for the class yes."""
+    return audit(load_predictions(faces), by="race,age", outcome="yes", replicates=300)

@@ -1,4 +1,4 @@
-"""Tests for visrec.audit.engine, the planner, the spread, the policy and the document."""
+"""Tests for visrec.audit.engine, the planner, the spread and the document."""
 
 import json
 import math
@@ -13,18 +13,10 @@ from visrec.audit.cube import parse_where
 from visrec.audit.engine import audit
 from visrec.audit.gaps import Question
 from visrec.audit.metric_text import AIF360_TEXT, RATE_TEXT, aif360_text
-from visrec.audit.policy import check, policy_document, read_policy
 from visrec.audit.predictions import load_predictions
 from visrec.audit.rates import RATES, Shares
-from visrec.audit.report_html import render
 from visrec.cli.output import jsonable
 from visrec.errors import InputError
-
-
-@pytest.fixture
-def result(faces):
-    """The faces by race and age, for the class yes."""
-    return audit(load_predictions(faces), by="race,age", outcome="yes", replicates=300)
 
 
 def test_every_crossing_holds_the_same_rows(result):
@@ -317,64 +309,6 @@ def test_subset_scan_of_noise_is_not_supported(faces):
     assert max(p) > 0.3
 
 
-def test_policy_passes_fails_and_stays_shut_when_unknown(result):
-    """A limit kept, a limit broken, a figure nobody knows."""
-    rules = read_policy(
-        [
-            {"rate": "accuracy", "at_least": 0.5},
-            {"gap": "accuracy", "at_most": 0.01},
-            {"gap": "missing", "at_most": 0.5},
-            {"gap": "missing", "at_most": 0.5, "unknown": "pass"},
-            {"aif360": "statistical_parity_difference", "at_least": -0.5, "at_most": 0.5},
-        ]
-    )
-    rulings = check(result, rules)
-    assert [r.state for r in rulings] == ["passed", "failed", "unknown", "unknown", "passed"]
-    assert [r.passed for r in rulings] == [True, False, False, True, True]
-    assert rulings[0].cell == "b · old"
-    assert policy_document(rulings)["passed"] is False
-
-
-def test_a_gap_beyond_the_limit_may_be_excused_as_chance(faces):
-    """Judged by `supported`, a gap that chance explains does not shut the gate; judged by interval it does."""
-    rows = faces.assign(race=np.random.default_rng(0).choice(list("abc"), len(faces)))
-    result = audit(load_predictions(rows), by="race", outcome="yes", replicates=300)
-    gap = {"gap": "accuracy", "at_most": 0.0001}
-    states = [check(result, read_policy([gap | {"judge": j}]))[0].state for j in ("value", "supported", "interval")]
-    assert states == ["failed", "passed", "failed"]
-
-
-@pytest.mark.parametrize("judge", ["value", "interval", "supported"])
-def test_a_gate_stays_shut_for_an_aif360_metric_that_rests_on_too_few_images(faces, judge):
-    """AIF360 gives a value whatever the count; as a gap of too few images, it is unknown and fails."""
-    few = audit(load_predictions(faces.head(60)), by="race", outcome="yes", min_count=50, replicates=50)
-    metric = few.aif360.set_index("metric").loc["statistical_parity_difference"]
-    limits = {"at_least": -0.0001, "at_most": 0.0001, "judge": judge}
-    rulings = check(few, read_policy([{"aif360": metric.name} | limits, {"gap": "selection_rate"} | limits]))
-
-    assert (metric["verdict"], math.isfinite(metric["value"])) == ("too few images", True)
-    assert [(r.state, r.passed) for r in rulings] == [("unknown", False)] * 2
-
-
-@pytest.mark.parametrize(
-    ("document", "message"),
-    [
-        ([], "holds no rules"),
-        (["tpr"], "Rule 1 of the policy is 'tpr'; expected a mapping"),
-        ([{"gap": "tprr", "at_most": 1}], "which is no gap. Did you mean 'tpr'"),
-        ([{"gap": "tpr"}], "has no limit"),
-        ([{"gap": "tpr", "atmost": 1}], "has the key 'atmost'. Did you mean 'at_most'"),
-        ([{"gap": "tpr", "at_most": "low"}], "expected a number"),
-        ([{"rate": "tpr", "at_least": 0.5, "judge": "supported"}], "a rate has no verdict"),
-        ([{"aif360": "disparate_impact", "at_least": 0.8, "by": "age"}], "by 'age'; AIF360's metrics compare the"),
-    ],
-)
-def test_policies_that_make_no_sense_are_explained(document, message):
-    """The rule is named by its number."""
-    with pytest.raises(InputError, match=message):
-        read_policy(document)
-
-
 def test_every_figure_has_its_words(result):
     """Each rate and each AIF360 metric has a definition, a source and a plain sentence."""
     for name in RATES:
@@ -386,44 +320,6 @@ def test_every_figure_has_its_words(result):
         assert text.plain
     assert set(result.aif360[result.aif360["kind"] == "comparison"]["metric"]) <= set(AIF360_TEXT)
     assert all(sentence.endswith(".") for sentence in result.sentences())
-
-
-def test_report_is_one_page_without_anything_from_outside(result):
-    """No script, no link; names are escaped; unknown cells say so."""
-    text = render(result, check(result, read_policy([{"gap": "tpr", "at_most": 0.5}])))
-    assert text.startswith("<!doctype html>")
-    assert "<script" not in text
-    assert "http" not in text.replace("arXiv", "")
-    assert "Policy: " in text
-
-
-def test_report_says_unknown_below_the_minimum_count(faces):
-    """As the page does, with the number of rows; a rate that rests on fewer rows than its cell says on how many."""
-    few = pd.concat([faces, faces.head(7).assign(race="d", label="yes")])
-    result = audit(load_predictions(few.drop(columns="file")), by="race", outcome="yes", replicates=20)
-    cells = result.cells.set_index("race")
-    text = render(result, aif360=False)
-
-    assert "<td class=text>d</td>" in text or "<td>d</td>" in text
-    assert text.count("unknown, n = 7") == 3  # accuracy, selection rate, TPR
-    assert "unknown, n = 0" in text  # FPR
-    assert f", n = {cells.loc['a', 'tpr_n']:,}<" in text
-    assert f", n = {cells.loc['a', 'accuracy_n']:,}<" not in text
-
-
-def test_report_names_the_family_of_every_table(result):
-    """Three tables of verdicts, three families: one of the crossing, one of each attribute."""
-    text = render(result, aif360=False)
-
-    assert [text.count(f"by {by}. Holm") for by in ("race and age", "race", "age")] == [1, 1, 1]
-
-
-def test_report_escapes_names():
-    """A group called <b> is shown, not run."""
-    rows = pd.DataFrame({"label": ["x"], "prediction": ["x"], "g": ["<b>bold</b>"]})
-    text = render(audit(load_predictions(rows), by="g", replicates=5), aif360=False)
-    assert "<b>" not in text
-    assert "&lt;b&gt;bold" in text
 
 
 @pytest.mark.parametrize("outcome", ["correct", "yes"])

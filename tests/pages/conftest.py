@@ -1,6 +1,7 @@
 """Fixtures of the page tests: places of their own, and a finished run whose predictions are drawn by a seed."""
 
 import dataclasses
+import sys
 import time
 from pathlib import Path
 
@@ -12,6 +13,8 @@ from streamlit.testing.v1 import AppTest
 from visrec.config import Settings
 from visrec.runs.record import Run, open_runs
 from visrec.runs.status import Status
+
+sys.path.insert(0, str(Path(__file__).parent))  # sending lies beside the tests
 
 ROOT = Path(__file__).resolve().parents[2]
 RACES = ["Black", "East Asian", "White"]
@@ -82,3 +85,14 @@ def drawn_predictions(rows: int = 900, seed: int = 0) -> pd.DataFrame:
             "score:Female": 1 - male, "score:Male": male, "race": race, "age": age,
         }
     )  # fmt: skip
+
+
+@pytest.fixture
+def tiny_app(app, tiny_settings, tiny_run, monkeypatch):
+    """The Explain page over the tiny trained run."""
+    monkeypatch.setenv("VISREC_BUCKETS", str(tiny_settings.buckets[0]))
+    monkeypatch.setenv("VISREC_RUNS", tiny_settings.runs)
+    monkeypatch.setenv("VISREC_CACHE", str(tiny_settings.cache))
+    app.run()
+    app.switch_page("pages/trust/explain.py").run()
+    return app

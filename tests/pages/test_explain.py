@@ -1,44 +1,17 @@
 """The Explain page, with a model that was really trained: an image in, an answer and its reasons out."""
 
-import contextlib
 import io
-import json
 import tempfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from sending import photo, send, texts
 
 from visrec.runs.record import open_runs
 
 PAGE = "pages/trust/explain.py"
-
-
-@pytest.fixture
-def tiny_app(app, tiny_settings, tiny_run, monkeypatch):
-    """The dashboard over the tiny trained run."""
-    monkeypatch.setenv("VISREC_BUCKETS", str(tiny_settings.buckets[0]))
-    monkeypatch.setenv("VISREC_RUNS", tiny_settings.runs)
-    monkeypatch.setenv("VISREC_CACHE", str(tiny_settings.cache))
-    app.run()
-    app.switch_page(PAGE).run()
-    return app
-
-
-def photo(size: tuple[int, int] = (90, 70)) -> bytes:
-    """A PNG of seeded noise on a gradient."""
-    rng = np.random.default_rng(0)
-    ramp = np.linspace(0, 200, size[0])[None, :, None] + rng.integers(0, 55, (size[1], size[0], 3))
-    out = io.BytesIO()
-    Image.fromarray(ramp.astype(np.uint8)).save(out, "PNG")
-    return out.getvalue()
-
-
-def send(app, name: str, data: bytes, kind: str = "image/png"):
-    """Upload a file."""
-    app.file_uploader(key="explain_upload").set_value((name, data, kind))
-    return app.run()
 
 
 def test_uploaded_image_is_answered_and_explained(tiny_app):
@@ -150,11 +123,6 @@ def test_table_without_model_says_so(app, places):
     assert any("No model to ask" in s.value for s in app.subheader)
 
 
-def texts(app) -> str:
-    """All that the page says in captions, paragraphs and warnings."""
-    return "\n".join(e.value for kind in ("caption", "markdown", "warning") for e in getattr(app, kind))
-
-
 def test_pasted_image_is_answered_and_stays_for_the_visit(tiny_app):
     """The paste box hands its file over once; the page keeps it in the session, so a slider does not lose it."""
     tiny_app.segmented_control(key="source").set_value("paste").run()
@@ -227,43 +195,6 @@ def test_a_test_images_own_group_is_filled_in_only_on_request(tiny_app, tiny_run
     assert tiny_app.selectbox(key="explain_group_race").value == row["race"]
 
 
-def test_second_opinion_comes_on_request_beside_lime(tiny_app):
-    """Occlusion's map and how many of its superpixels are LIME's, with what chance would give."""
-    send(tiny_app, "me.png", photo())
-    assert "are the same as" not in texts(tiny_app)
-    tiny_app.segmented_control(key="explain_second").set_value("occlusion").run()
-
-    assert not tiny_app.error
-    assert "are the same as" in texts(tiny_app)
-    assert "by chance" in texts(tiny_app)
-
-
-def test_the_sanity_check_comes_on_request(tiny_app):
-    """Explaining a copy without its weights tells whether the map was learnt."""
-    send(tiny_app, "me.png", photo())
-    assert "weights thrown away" not in texts(tiny_app)
-
-    tiny_app.button(key="explain_sanity").click().run()
-
-    assert not tiny_app.exception
-    assert "weights thrown away" in texts(tiny_app)
-
-
-def test_download_is_the_document_of_the_command(tiny_app, tiny_run):
-    """Page and command line hand over the same keys and numbers."""
-    from visrec.explain.document import to_document
-    from visrec.ui import explaining
-
-    send(tiny_app, "me.png", photo())
-    [kept] = tiny_app.session_state["_explanations"].values()
-    image = explaining.picture(photo(), "me.png", 48)
-    found = json.loads(explaining.as_json(tiny_run.id, image, kept, tiny_run.labels()))
-
-    expected = json.loads(json.dumps(to_document(kept, tiny_run.labels())))
-    assert {key: found[key] for key in expected} == expected
-    assert {"run", "file", "sha256"} == set(found) - set(expected)
-
-
 @pytest.mark.parametrize(("fit", "square"), [("stretch", False), ("crop", True), ("pad", True)])
 def test_what_is_painted_over_is_what_the_model_sees(fit, square):
     """A map of the model's square lies over the same part of the image, however a rectangle becomes that square."""
@@ -282,27 +213,6 @@ def test_what_is_painted_over_is_what_the_model_sees(fit, square):
     assert (300, 100) == found.size
 
 
-def test_the_download_is_of_the_class_that_is_shown(tiny_app, monkeypatch):
-    """After a switch of the class, name, weights and badge in the JSON are of the same one."""
-    from visrec.ui import explaining
-
-    handed, made = [], explaining.as_json
-    monkeypatch.setattr(explaining, "as_json", lambda *args: handed.append(made(*args)) or handed[-1])
-    monkeypatch.setattr("visrec.ui.explain_view_overlay.QUICK", 1e9)  # the badge comes unasked
-    send(tiny_app, "me.png", photo())
-    [choice] = [s for s in tiny_app.selectbox if s.label == "Why, or why not"]
-    other = 1 - choice.value
-    choice.set_value(other).run()
-
-    found = json.loads(handed[-1])
-    labels = ["neutral", "smiling"]
-    [kept] = tiny_app.session_state["_explanations"].values()
-    badges = {key[-1]: badge for key, badge in tiny_app.session_state["_badges"].items()}
-    assert labels[other] == found["class"]
-    assert found["weights"] == kept.weights[other].tolist()
-    assert found["badge"]["r2"] == badges[other].r2 == found["r2"][labels[other]]
-
-
 def test_neighbours_are_offered_with_their_price_and_shown_once_the_index_is_there(tiny_app, monkeypatch):
     """Before: what is not known, and how long finding out takes. After: the images, their labels, near or far."""
     from visrec.explain import neighbours
@@ -318,65 +228,6 @@ def test_neighbours_are_offered_with_their_price_and_shown_once_the_index_is_the
     assert not tiny_app.error
     assert "As usual for this model" in texts(tiny_app)
     assert "6 of 6 are labelled **smiling**" in texts(tiny_app)
-
-
-def test_longer_work_moves_a_bar(tiny_app, monkeypatch):
-    """Badge, sanity check and second opinion tell how far they are: drawing the bar is what lets a rerun end them."""
-    moved = []
-
-    send(tiny_app, "me.png", photo())
-    monkeypatch.setattr("visrec.ui.explain_view_overlay._bar", lambda text: contextlib.nullcontext(
-        lambda done, total: moved.append((text, done / total))
-    ))  # fmt: skip
-    tiny_app.button(key="explain_sanity").click().run()
-    tiny_app.segmented_control(key="explain_second").set_value("occlusion").run()
-    [choice] = [s for s in tiny_app.selectbox if s.label == "Why, or why not"]
-    monkeypatch.setattr("visrec.ui.explain_view_overlay.QUICK", 0)
-    choice.set_value(1 - choice.value).run()
-    tiny_app.button(key="explain_judge").click().run()
-
-    assert not tiny_app.error
-    for text in ("Explaining the copy without weights", "Asking by Occlusion", "Checking whether it can be believed"):
-        assert [1.0] == [share for said, share in moved if said == text][-1:], text
-
-
-def test_a_second_opinion_that_cannot_be_had_is_not_asked_for_again_and_again(tiny_app, monkeypatch):
-    """The page computes what the overlay asks for; when nothing comes of it, that is said once."""
-    from visrec.ui import explaining
-
-    send(tiny_app, "me.png", photo())
-    calls = []
-    monkeypatch.setattr(explaining, "second_opinion", lambda *args, **_: calls.append(args[3]))
-    tiny_app.segmented_control(key="explain_second").set_value("occlusion").run()
-    tiny_app.run()
-
-    assert ["occlusion"] == calls
-    assert "could not be had" in texts(tiny_app)
-
-
-def test_stopping_a_second_opinion_takes_the_choice_back(monkeypatch):
-    """Else the drawing of the page that the button begins would ask for it anew."""
-    from visrec.ui import explain_view_overlay as view
-
-    session = {"explain_second": "occlusion"}
-    monkeypatch.setattr(view.st, "session_state", session)
-    view._stop_work("occlusion")
-
-    assert {"explain_second": None} == session
-
-
-def test_a_failed_sanity_check_is_the_badge(tiny_app, monkeypatch):
-    """One verdict on the page: not green above "do not use it"."""
-    from visrec.explain import sanity
-
-    monkeypatch.setattr("visrec.ui.explain_view_overlay.QUICK", 1e9)
-    monkeypatch.setattr(sanity, "check_sanity", lambda *_, **__: sanity.Sanity(0.93, False, "Do not use it."))
-    send(tiny_app, "me.png", photo())
-    tiny_app.button(key="explain_sanity").click().run()
-
-    [badge] = [m.value for m in tiny_app.markdown if "-badge[" in m.value]
-    assert "do not use" in badge
-    assert "not what the model learnt" in texts(tiny_app)
 
 
 def test_too_few_images_of_such_a_confidence_are_said_to_be(tiny_app, monkeypatch):
@@ -403,17 +254,6 @@ def test_a_blurred_image_is_said_to_be_before_any_index_is_made(tiny_app, tiny_r
     warned = [w.value for w in tiny_app.warning]
     assert any("This image is blurred" in w for w in warned)
     assert tiny_app.button(key="explain_index")
-
-
-def test_stop_when_settled_makes_do_with_fewer_maskings(tiny_app):
-    """The switch is a recipe of its own; without it as many as the superpixels need."""
-    send(tiny_app, "me.png", photo())
-    tiny_app.number_input(key="explain_samples").set_value(20_000)
-    tiny_app.toggle(key="explain_settle").set_value(True).run()
-
-    whole, fast = tiny_app.session_state["_explanations"].values()
-    assert 1000 == whole.samples
-    assert 10 * fast.n_segments <= fast.samples < 20_000
 
 
 def test_far_image_is_warned_of_before_the_prediction(tiny_app, monkeypatch):

@@ -1,10 +1,14 @@
 """A real S3 server over HTTP (moto's), and stores on it."""
 
+import sys
 import uuid
+from pathlib import Path
 
 import pytest
 
 from visrec.config import S3Settings
+
+sys.path.insert(0, str(Path(__file__).parent))  # bad_server lies beside the tests
 
 
 @pytest.fixture(scope="session")

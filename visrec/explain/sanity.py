@@ -109,17 +109,9 @@ class Sanity:
         return asdict(self)
 
 
-def check_sanity(
-    image: np.ndarray,
-    explanation: Explanation,
-    twin: Predict,
-    *,
-    label: int | None = None,
-    progress: Progress | None = None,
-    stop: Stop | None = None,
-) -> Sanity:
-    """Explain a randomised twin as the model was explained, and say what follows."""
-    found = map_changes(image, explanation, twin, label=label, progress=progress, stop=stop)
+def check_sanity(image: np.ndarray, explanation: Explanation, twin: Predict, **options) -> Sanity:
+    """Explain a randomised twin as the model was explained, and say what follows; options as of `map_changes`."""
+    found = map_changes(image, explanation, twin, **options)
     if np.isnan(found):
         return Sanity(found, True, "With its weights thrown away the model's answer never moves: the map is learnt.")
     if found < UNCHANGED:
