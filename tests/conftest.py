@@ -14,6 +14,7 @@ COSTLY = ("tiny_run",)
 """Session fixtures that take long to make: all tests of one share a worker, so that it is made once."""
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist looks for groups
 def pytest_collection_modifyitems(items):
     """Keep the users of a costly fixture together (`--dist loadgroup`)."""
     for item in items:

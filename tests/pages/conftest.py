@@ -23,18 +23,22 @@ AGES = ["3-9", "20-29", "more than 70"]
 
 @pytest.fixture
 def places(tmp_path, monkeypatch) -> Settings:
-    """Buckets, runs and cache of this test alone."""
+    """Buckets, runs and cache of this test alone; nothing that an earlier test read is remembered."""
+    import streamlit as st
+
+    _empty_places(tmp_path, monkeypatch)
+    st.cache_data.clear()
+    st.cache_resource.clear()
+    return Settings.load(dotenv=None)
+
+
+def _empty_places(tmp_path, monkeypatch) -> None:
     for name in ("buckets", "runs", "cache", "queue"):
         (tmp_path / name).mkdir()
         monkeypatch.setenv(f"VISREC_{name.upper()}", str(tmp_path / name))
     for name in ("BUCKET", "ACCESS_KEY_ID", "SECRET_ACCESS_KEY", "ENDPOINT_URL"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.chdir(tmp_path)
-    import streamlit as st
-
-    st.cache_data.clear()
-    st.cache_resource.clear()
-    return Settings.load(dotenv=None)
 
 
 @pytest.fixture
@@ -88,11 +92,23 @@ def drawn_predictions(rows: int = 900, seed: int = 0) -> pd.DataFrame:
 
 
 @pytest.fixture
-def tiny_app(app, tiny_settings, tiny_run, monkeypatch):
-    """The Explain page over the tiny trained run."""
+def forgetful():
+    """What was cached before this test, and in it, is forgotten: for tests that plant what a page would keep."""
+    import streamlit as st
+
+    st.cache_resource.clear()
+    yield
+    st.cache_resource.clear()
+
+
+@pytest.fixture
+def tiny_app(tiny_settings, tiny_run, tmp_path, monkeypatch):
+    """The Explain page over the tiny trained run, whose model stays in memory from test to test, as in a server."""
+    _empty_places(tmp_path, monkeypatch)
     monkeypatch.setenv("VISREC_BUCKETS", str(tiny_settings.buckets[0]))
     monkeypatch.setenv("VISREC_RUNS", tiny_settings.runs)
     monkeypatch.setenv("VISREC_CACHE", str(tiny_settings.cache))
+    app = AppTest.from_file(str(ROOT / "app.py"), default_timeout=60)
     app.run()
     app.switch_page("pages/trust/explain.py").run()
     return app

@@ -213,6 +213,7 @@ def test_what_is_painted_over_is_what_the_model_sees(fit, square):
     assert (300, 100) == found.size
 
 
+@pytest.mark.usefixtures("forgetful")
 def test_neighbours_are_offered_with_their_price_and_shown_once_the_index_is_there(tiny_app, monkeypatch):
     """Before: what is not known, and how long finding out takes. After: the images, their labels, near or far."""
     from visrec.explain import neighbours
@@ -230,6 +231,7 @@ def test_neighbours_are_offered_with_their_price_and_shown_once_the_index_is_the
     assert "6 of 6 are labelled **smiling**" in texts(tiny_app)
 
 
+@pytest.mark.usefixtures("forgetful")
 def test_too_few_images_of_such_a_confidence_are_said_to_be(tiny_app, monkeypatch):
     """Two hundred images of another confidence do not say what this one is worth."""
     from visrec.explain.calibration import Calibration
@@ -243,6 +245,7 @@ def test_too_few_images_of_such_a_confidence_are_said_to_be(tiny_app, monkeypatc
     assert "were answered rightly" not in texts(tiny_app)
 
 
+@pytest.mark.usefixtures("forgetful")
 def test_a_blurred_image_is_said_to_be_before_any_index_is_made(tiny_app, tiny_run):
     """Blur needs only pixels: nothing has to be pressed for it."""
     from PIL import ImageFilter
@@ -256,6 +259,7 @@ def test_a_blurred_image_is_said_to_be_before_any_index_is_made(tiny_app, tiny_r
     assert tiny_app.button(key="explain_index")
 
 
+@pytest.mark.usefixtures("forgetful")
 def test_far_image_is_warned_of_before_the_prediction(tiny_app, monkeypatch):
     """An image unlike all training images: the warning stands above the answer, and confidence is called worthless."""
     from visrec.explain import neighbours

@@ -47,6 +47,19 @@ def test_the_bar_is_divided_by_the_seconds_each_stage_is_expected_to_take(run):
     assert seen == pytest.approx([0.025, 0.5, 0.975])
 
 
+def test_the_time_left_of_a_resumed_stage_is_told_by_the_pace_of_this_process(run, monkeypatch):
+    """Half of the work was found done: after ten more of a hundred steps in twenty seconds, forty remain: 80 s."""
+    now = 1000.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    with Reporter(run, heartbeat=3600) as reporter:
+        reporter.stage("fine_tune", "Goes on.")
+        reporter.advance(50, 100)
+        assert reporter.status.stage_left is None
+        now += 20
+        reporter.advance(60, 100)
+        assert reporter.status.stage_left == pytest.approx(80)
+
+
 def fail(run, error):
     """A run in which ``error`` happens."""
     with Reporter(run) as reporter:

@@ -92,6 +92,7 @@ class Reporter:
         self._log = _Log(run)
         self._history: list[dict[str, Any]] = []
         self._stage_began = time.monotonic()
+        self._first: tuple[float, float] | None = None
         now = time.time()
         pid, began = _this_process()
         self.status = Status(
@@ -159,7 +160,7 @@ class Reporter:
         if name in self._earlier:  # an earlier process did it, and its work is done again
             self.seconds.pop(name, None)
             self._earlier.discard(name)
-        self._stage_began = time.monotonic()
+        self._stage_began, self._first = time.monotonic(), None
         self.log(f"[{name}] {message}")
         self._change(
             state="running", stage=name, stage_progress=0.0, stage_left=None, message=message,
@@ -170,8 +171,7 @@ class Reporter:
     def advance(self, done: float, total: float, message: str | None = None) -> None:
         """So much of the stage is done. Raises `Cancelled` when asked to stop."""
         share = min(1.0, done / total) if total else 1.0
-        spent = time.monotonic() - self._stage_began
-        left = spent * (1 - share) / share if share > 0 and spent > 1 else None
+        left = self._left(share)
         stage = self.status.stage
         progress = self._before(stage) + share * self._shares.get(stage, 0) / self._total()
         changes = {"stage_progress": share, "stage_left": left, "progress": min(1.0, progress)}
@@ -232,6 +232,13 @@ class Reporter:
         """Raise `TakenOver` when another process has the run by now; ask before writing what it would go on from."""
         self._taken()
         self.check()
+
+    def _left(self, share: float) -> float | None:
+        """Seconds until the stage ends, by the pace since its first sign; a resumed one begins in the middle."""
+        now = time.monotonic()
+        self._first = self._first or (share, now)
+        done, spent = share - self._first[0], now - self._first[1]
+        return spent * (1 - share) / done if done > 0 and spent > 1 else None
 
     def _outcome(self, error: BaseException | None) -> tuple[str, str, str]:
         if error is None:

@@ -126,6 +126,17 @@ class Sheet:
         """Add a trace of a kind of Plotly's (``scatter``, ``bar``, ``heatmap``); data may be lists or arrays."""
         self.traces.append({"type": kind, **{name: _listed(value) for name, value in trace.items()}})
 
+    def write(self, places, texts: Iterable[str], position: str, size: int = 12, **font) -> None:
+        """Words at places (x, y) in axis units, as one trace: Plotly draws it many times faster than as many notes.
+
+        ``position`` is where they stand from their place, like ``middle center`` or ``top right``.
+        """
+        xs, ys = zip(*places, strict=True) if len(places) else ((), ())
+        self.add(
+            "scatter", x=list(xs), y=list(ys), text=list(texts), mode="text", textposition=position,
+            textfont={"size": size, **font}, hoverinfo="skip", cliponaxis=False,
+        )  # fmt: skip
+
     def x_axis(self, **properties) -> None:
         """Set properties of the x axis."""
         self.layout["xaxis"] |= {name: _listed(value) for name, value in properties.items()}

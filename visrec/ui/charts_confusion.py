@@ -238,7 +238,7 @@ def _numbers(figure: charts.Sheet, matrices: Matrices, show: str, corners) -> No
     ink = charts.ink_on((colour - low) / (high - low), scale)
     places = [(x + j + 0.5, y + i + 0.5) for x, y in corners for i in range(k) for j in range(k)]
     words = [square_text(v, show) for v in number.ravel()]
-    _text(figure, places, words, "middle center", charts.SMALL_FONT, color=ink.ravel())
+    figure.write(places, words, "middle center", charts.SMALL_FONT, color=ink.ravel())
 
 
 def _hatch(figure: charts.Sheet, matrices: Matrices, corners: Sequence[tuple[float, float]]) -> None:
@@ -267,8 +267,7 @@ def _words(figure, matrices: Matrices, grid: Grid, corners, pitch: tuple[float, 
         f"unknown, n = {charts.count_text(n)}" if small else f"n = {charts.count_text(n)}"
         for n, small in zip(matrices.n, matrices.small, strict=True)
     ]
-    _text(
-        figure,
+    figure.write(
         [(x + k / 2, y + k + 2 / pixels) for x, y in corners],
         below,
         "bottom center",
@@ -276,7 +275,7 @@ def _words(figure, matrices: Matrices, grid: Grid, corners, pitch: tuple[float, 
     )
     if not grid.heads:
         names = [charts.escape(charts.cell_name(key)) for key in matrices.keys]
-        _text(figure, [(x, y) for x, y in corners], names, "top right", 12)
+        figure.write([(x, y) for x, y in corners], names, "top right", 12)
         return
     above = {"y": 1, "yref": "paper", "yanchor": "bottom"}
     heads = [
@@ -285,21 +284,7 @@ def _words(figure, matrices: Matrices, grid: Grid, corners, pitch: tuple[float, 
     ]
     figure.notes += heads
     lines = [(0, line * pitch[1] + 2 / pixels) for line in range(len(grid.line_heads))]
-    _text(figure, lines, [f"<b>{charts.escape(h)}</b>" for h in grid.line_heads], "bottom right", 12)
-
-
-def _text(figure: charts.Sheet, places, texts: Sequence[str], position: str, size: int, **font) -> None:
-    figure.add(
-        "scatter",
-        x=[x for x, _ in places],
-        y=[y for _, y in places],
-        text=list(texts),
-        mode="text",
-        textposition=position,
-        textfont={"size": size, **font},
-        hoverinfo="skip",
-        cliponaxis=False,
-    )
+    figure.write(lines, [f"<b>{charts.escape(h)}</b>" for h in grid.line_heads], "bottom right", 12)
 
 
 def _mark(figure: charts.Sheet, corner: tuple[float, float], selected: tuple[int, int, int]) -> None:
@@ -378,7 +363,7 @@ def overall_matrix(matrices: Matrices, *, selected: tuple[int, int, int] | None 
         places = [(j, i) for i in range(k) for j in range(k)]
         words = [_both(share[i, j], counts[i, j]) for j, i in places]
         ink = charts.ink_on(share.ravel(), charts.SEQUENTIAL)
-        _text(figure, places, words, "middle center", 13, color=ink)
+        figure.write(places, words, "middle center", 13, color=ink)
     if selected is not None and selected[0] == -1:
         _mark(figure, (-0.5, -0.5), selected)
     one = Matrices(matrices.labels, ((),), counts[None], counts, 0)

@@ -4,6 +4,8 @@ Each row writes its name at the left and its numbers at the right, *above* its l
 on a telephone as on a wide screen and no name is ever cut. Unknown is a hatched bar with its count, never a dot.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
@@ -13,8 +15,8 @@ from visrec.ui import charts
 ROW = 44
 """Pixels of one row: a line of text above its interval."""
 
-LINE = 0.14
-"""How far below its row's middle an interval lies, in rows; the words stand above."""
+LINE, ABOVE = 0.14, 0.14
+"""How far below its row's middle an interval lies, in rows, and how far above it the words stand."""
 
 SMALL_TOO = "too few images"
 LONG = 31
@@ -41,29 +43,29 @@ def cell_dots(
     reference : what the line is called
     title : name of the rate, under the axis
     """
-    table = table.reset_index(drop=True)
-    known = table[~table["small"].astype(bool)]
-    frame = known if len(known) else table
-    low, high = charts.span([*frame["low"], overall], [*frame["high"], overall], floor=-0.01, ceiling=1.01)
-    tall = bool((table["cell"].str.len() > LONG).any())
-    figure = _rows(len(table), (low, high), title, ROW + 14 * tall)
-    _hatched_bars(figure, table, low, high)
-    _intervals(figure, table)
-    notes = []
-    for i, row in enumerate(table.to_dict("records")):
-        notes += _row_text(i, row["cell"], _numbers(row, digits), two_lines=tall)
+    cells = table["cell"].tolist()
+    value, low, high = (table[name].to_numpy(float) for name in ("value", "low", "high"))
+    n, unknown = table["n"].to_numpy(), table["small"].to_numpy(bool) | ~np.isfinite(value)
+    shown = ~table["small"].to_numpy(bool)
+    shown = shown if shown.any() else ~shown
+    limits = charts.span([*low[shown], overall], [*high[shown], overall], floor=-0.01, ceiling=1.01)
+    tall = any(len(name) > LONG for name in cells)
+    names = [charts.escape(name) for name in cells]
+    figure = _rows(len(table), limits, title, ROW + 14 * tall)
+    _hatched_bars(figure, np.flatnonzero(unknown), names, (low, high), n, limits)
+    _intervals(figure, np.flatnonzero(~unknown), names, (value, low, high), n)
+    numbers = [_numbers(*row, digits) for row in zip(value, low, high, n, unknown, strict=True)]
+    _row_words(figure, names, numbers, limits, two_lines=tall)
     if np.isfinite(overall):
-        notes.append(_reference(figure, overall, f"{reference} {charts.rate_text(overall, digits)}", len(table)))
-    figure.notes += notes
+        _reference(figure, overall, f"{reference} {charts.rate_text(overall, digits)}", len(table))
     return figure.figure()
 
 
-def _numbers(row: dict, digits: int) -> str:
-    count = f"n = {charts.count_text(row['n'])}"
-    if row["small"] or not np.isfinite(row["value"]):
+def _numbers(value: float, low: float, high: float, n: int, unknown: bool, digits: int) -> str:
+    count = f"n = {charts.count_text(n)}"
+    if unknown:
         return f"unknown, {count}"
-    interval = charts.interval_text(row["low"], row["high"], digits)
-    return f"<b>{charts.rate_text(row['value'], digits)}</b> {interval} {count}"
+    return f"<b>{charts.rate_text(value, digits)}</b> {charts.interval_text(low, high, digits)} {count}"
 
 
 def _rows(count: int, limits: tuple[float, float], title: str, height: int = ROW) -> charts.Sheet:
@@ -75,27 +77,28 @@ def _rows(count: int, limits: tuple[float, float], title: str, height: int = ROW
     return figure
 
 
-def _row_text(row: int, left: str, right: str, *, two_lines: bool = False) -> list[dict]:
-    place = {"xref": "paper", "y": row - 0.14, "yanchor": "bottom"}
-    end, anchor = (0, "left") if two_lines else (1, "right")
-    return [
-        charts.words(charts.escape(left), x=0, xanchor="left", yshift=15 * two_lines, **place),
-        charts.words(right, x=end, xanchor=anchor, **place),
-    ]
+def _row_words(
+    figure: charts.Sheet, left: Sequence[str], right: Sequence[str], limits: tuple[float, float], *, two_lines=False
+) -> None:
+    """Each row's name and its numbers above its line: at both ends, or one above the other."""
+    start, end = limits
+    line = 15 / (ROW + 14) if two_lines else 0
+    heights = [row - ABOVE for row in range(len(right))]
+    figure.write([(start, y - line) for y in heights], left, "top right")
+    figure.write([(start if two_lines else end, y) for y in heights], right, "top right" if two_lines else "top left")
 
 
-def _hatched_bars(figure: charts.Sheet, table: pd.DataFrame, floor: float, ceiling: float) -> None:
-    unknown = table[table["small"].astype(bool) | ~np.isfinite(table["value"].astype(float))]
-    if unknown.empty:
+def _hatched_bars(figure: charts.Sheet, rows: np.ndarray, names: Sequence[str], ends, n: np.ndarray, limits) -> None:
+    if not len(rows):
         return
-    low = unknown["low"].astype(float).fillna(floor).clip(floor, ceiling)
-    high = unknown["high"].astype(float).fillna(ceiling).clip(floor, ceiling)
+    low, high = (np.where(np.isnan(end[rows]), limit, end[rows]) for end, limit in zip(ends, limits, strict=True))
+    low, high = low.clip(*limits), high.clip(*limits)
     figure.add(
         "bar",
         orientation="h",
         x=high - low,
         base=low,
-        y=unknown.index,
+        y=rows,
         width=0.24,
         offset=0.02,
         marker={
@@ -103,32 +106,22 @@ def _hatched_bars(figure: charts.Sheet, table: pd.DataFrame, floor: float, ceili
             "line": {"color": charts.RULE, "width": 1},
             "pattern": {"shape": "/", "fgcolor": charts.GREY, "size": 6, "solidity": 0.25},
         },
-        customdata=np.stack([unknown["cell"].map(charts.escape), unknown["n"]], axis=1),
+        customdata=[[names[i], int(n[i])] for i in rows],
         hovertemplate="%{customdata[0]}<br>unknown: only %{customdata[1]:,} rows<extra></extra>",
         name="unknown",
     )
 
 
-def _intervals(figure: charts.Sheet, table: pd.DataFrame) -> None:
-    known = table[~table["small"].astype(bool) & np.isfinite(table["value"].astype(float))]
+def _intervals(figure: charts.Sheet, rows: np.ndarray, names: Sequence[str], values, n: np.ndarray) -> None:
+    value, low, high = (part[rows] for part in values)
     figure.add(
         "scatter",
-        x=known["value"],
-        y=known.index + LINE,
+        x=value,
+        y=rows + LINE,
         mode="markers",
         marker={"color": charts.BLUE, "size": 9},
-        error_x={
-            "type": "data",
-            "symmetric": False,
-            "array": known["high"] - known["value"],
-            "arrayminus": known["value"] - known["low"],
-            "color": charts.BLUE,
-            "thickness": 2,
-            "width": 4,
-        },
-        customdata=np.stack([known["cell"].map(charts.escape), known["low"], known["high"], known["n"]], axis=1)
-        if len(known)
-        else None,
+        error_x=_error_bars(value, low, high, charts.BLUE),
+        customdata=[[names[i], *ends, int(n[i])] for i, *ends in zip(rows, low.tolist(), high.tolist(), strict=True)],
         hovertemplate=(
             "%{customdata[0]}<br>%{x:.6f}, 95 %% interval %{customdata[1]:.6f} to %{customdata[2]:.6f}"
             "<br>n = %{customdata[3]:,}<extra></extra>"
@@ -137,8 +130,15 @@ def _intervals(figure: charts.Sheet, table: pd.DataFrame) -> None:
     )
 
 
-def _reference(figure: charts.Sheet, value: float, text: str, rows: int) -> dict:
-    """Draw a vertical line; gives back its name, to be written on top."""
+def _error_bars(value: np.ndarray, low: np.ndarray, high: np.ndarray, colour: str) -> dict:
+    return {
+        "type": "data", "symmetric": False, "array": high - value, "arrayminus": value - low, "color": colour,
+        "thickness": 2, "width": 4,
+    }  # fmt: skip
+
+
+def _reference(figure: charts.Sheet, value: float, text: str, rows: int) -> None:
+    """A vertical line with its name on top."""
     ys = [y for row in range(rows) for y in (row - 0.06, row + 0.34, None)]  # broken, so that it crosses no words
     figure.add(
         "scatter",
@@ -148,7 +148,9 @@ def _reference(figure: charts.Sheet, value: float, text: str, rows: int) -> dict
         line={"color": charts.RULE, "width": 1.5},
         hoverinfo="skip",
     )
-    return charts.words(text, x=value, y=1, yref="paper", yanchor="bottom", font={"size": charts.SMALL_FONT})
+    figure.notes.append(
+        charts.words(text, x=value, y=1, yref="paper", yanchor="bottom", font={"size": charts.SMALL_FONT})
+    )
 
 
 def gap_rows(table: pd.DataFrame, *, title: str = "gap", ideal_name: str = "no gap") -> go.Figure:
@@ -162,71 +164,61 @@ def gap_rows(table: pd.DataFrame, *, title: str = "gap", ideal_name: str = "no g
     title : unit of the axis
     ideal_name : what the line at the ideal value is called
     """
-    table = table.reset_index(drop=True)
-    limits = _gap_limits(table)
+    columns = ("value", "low", "high", "null_low", "null_high", "ideal")
+    value, low, high, null_low, null_high, ideal = (table[name].to_numpy(float) for name in columns)
+    names, verdicts = [charts.escape(name) for name in table["name"]], table["verdict"].tolist()
+    limits = _gap_limits(table[list(columns)].to_numpy(float))
     figure = _rows(len(table), limits, title)
-    band = table[np.isfinite(table["null_high"].astype(float))]
-    low = band["null_low"].astype(float).fillna(band["ideal"]).clip(*limits)
+    band = np.flatnonzero(np.isfinite(null_high))
+    foot = np.where(np.isnan(null_low), ideal, null_low)[band].clip(*limits)
     figure.add(
         "bar",
         orientation="h",
-        base=low,
-        x=band["null_high"].clip(*limits) - low,
-        y=band.index,
+        base=foot,
+        x=null_high[band].clip(*limits) - foot,
+        y=band,
         width=0.34,
         offset=-0.03,
         marker={"color": charts.BAND, "line": {"width": 0}},
-        customdata=np.stack([low, band["null_high"]], axis=1) if len(band) else None,
+        customdata=np.stack([foot, null_high[band]], axis=1),
         hovertemplate="chance alone: %{customdata[0]:.6f} to %{customdata[1]:.6f}<extra></extra>",
         name="chance alone",
     )
-    for verdict, (colour, symbol) in VERDICT_LOOK.items():
-        _gap_dots(figure, table[table["verdict"] == verdict], verdict, colour, symbol)
-    notes = []
-    for i, row in enumerate(table.to_dict("records")):
-        notes += _row_text(i, row["name"], _gap_words(row))
-    for ideal in sorted(set(table["ideal"].dropna())):
-        notes.append(_reference(figure, ideal, ideal_name, len(table)))
-    figure.notes += notes
+    ends = np.where(np.isnan(low), value, low), np.where(np.isnan(high), value, high)
+    for verdict in VERDICT_LOOK:
+        rows = np.flatnonzero(np.isfinite(value) & (np.array(verdicts, dtype=object) == verdict))
+        _gap_dots(figure, rows, names, (value, *ends), verdict)
+    _row_words(figure, names, [_gap_words(*row) for row in zip(value, verdicts, strict=True)], limits)
+    for line in np.unique(ideal[~np.isnan(ideal)]):
+        _reference(figure, float(line), ideal_name, len(table))
     return figure.figure()
 
 
-def _gap_limits(table: pd.DataFrame) -> tuple[float, float]:
-    ends = ["value", "low", "high", "null_low", "null_high", "ideal"]
-    values = table[ends].to_numpy(dtype=float)
+def _gap_limits(values: np.ndarray) -> tuple[float, float]:
     values = values[np.isfinite(values)]
     low, high = charts.span(values, [], floor=-np.inf, ceiling=np.inf)
     return (low, high) if len(values) else (-1.0, 1.0)
 
 
-def _gap_words(row: dict) -> str:
-    if not np.isfinite(row["value"]):
-        return f"unknown · {row['verdict']}"
-    strong = f"<b>{row['verdict']}</b>" if row["verdict"] == "supported" else row["verdict"]
-    return f"{charts.rate_text(row['value'])} · {strong}"
+def _gap_words(value: float, verdict: str) -> str:
+    if not np.isfinite(value):
+        return f"unknown · {verdict}"
+    return f"{charts.rate_text(value)} · {f'<b>{verdict}</b>' if verdict == 'supported' else verdict}"
 
 
-def _gap_dots(figure: charts.Sheet, rows: pd.DataFrame, verdict: str, colour: str, symbol: str) -> None:
-    rows = rows[np.isfinite(rows["value"].astype(float))]
-    if rows.empty:
+def _gap_dots(figure: charts.Sheet, rows: np.ndarray, names: Sequence[str], values, verdict: str) -> None:
+    if not len(rows):
         return
-    low, high = rows["low"].astype(float).fillna(rows["value"]), rows["high"].astype(float).fillna(rows["value"])
+    colour, symbol = VERDICT_LOOK[verdict]
+    value, low, high = (part[rows] for part in values)
     figure.add(
         "scatter",
-        x=rows["value"],
-        y=rows.index + LINE,
+        x=value,
+        y=rows + LINE,
         mode="markers",
         marker={"color": colour, "symbol": symbol, "size": 10, "line": {"color": colour, "width": 2}},
-        error_x={
-            "type": "data",
-            "symmetric": False,
-            "array": high - rows["value"],
-            "arrayminus": rows["value"] - low,
-            "color": colour,
-            "thickness": 2,
-            "width": 4,
-        },
-        customdata=np.stack([rows["name"].map(charts.escape), low, high], axis=1),
+        error_x=_error_bars(value, low, high, colour),
+        customdata=[[names[i], *ends] for i, *ends in zip(rows, low.tolist(), high.tolist(), strict=True)],
         hovertemplate="%{customdata[0]}<br>%{x:.6f}, 95 % interval %{customdata[1]:.6f} to %{customdata[2]:.6f}"
         f"<br>{verdict}<extra></extra>",
         name=verdict,

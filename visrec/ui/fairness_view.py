@@ -45,13 +45,13 @@ def gap_frame(gaps: pd.DataFrame) -> pd.DataFrame:
     """A gap table as `charts_rates.gap_rows` draws it; a rate and its complement share one row."""
     from visrec.audit.rates import COMPLEMENT
 
-    shown = gaps[~gaps["rate"].isin(list(COMPLEMENT))].set_index("rate", drop=False)
-    shown = shown.loc[ordered_rates(shown.index)]
-    if "accuracy" in shown.index and "selection_rate" in shown.index and not (gaps["rate"] == "tpr").any():
-        shown = shown.drop(index="selection_rate")  # for the outcome `correct` the two are one
-    names = [audit_view.rate_name(rate) for rate in shown["rate"]]
+    place = {rate: i for i, rate in enumerate(gaps["rate"])}
+    shown = [rate for rate in ordered_rates(list(place)) if rate not in COMPLEMENT]
+    if "accuracy" in place and "tpr" not in place:
+        shown = [rate for rate in shown if rate != "selection_rate"]  # for the outcome `correct` the two are one
     columns = ["value", "low", "high", "null_low", "null_mean", "null_high", "verdict"]
-    return shown[columns].reset_index(drop=True).assign(name=names, ideal=0.0)
+    frame = gaps[columns].take([place[rate] for rate in shown]).reset_index(drop=True)
+    return frame.assign(name=[audit_view.rate_name(rate) for rate in shown], ideal=0.0)
 
 
 def draw_gaps(audit) -> None:
@@ -92,21 +92,23 @@ def draw_gaps(audit) -> None:
 def gap_lines(gaps: pd.DataFrame) -> list[str]:
     """What each gap says, as Markdown: by verdict, with the two groups at its ends."""
     lines = []
-    gaps = gaps.set_index("rate", drop=False).loc[ordered_rates(gaps["rate"])]
-    supported = gaps[gaps["verdict"] == "supported"]
-    if len(supported):
+    columns = ["rate", "verdict", "worst", "worst_value", "best", "best_value"]
+    by_rate = {row["rate"]: row for row in gaps[columns].to_dict("records")}
+    rows = [by_rate[rate] for rate in ordered_rates(list(by_rate))]
+    supported = [row for row in rows if row["verdict"] == "supported"]
+    if supported:
         lines.append("**More than chance** (supported):")
         lines += [
             f"- {audit_view.rate_name(row['rate'])}: {widgets.escape(row['worst'])} "
             f"{charts.rate_text(row['worst_value'])} against {widgets.escape(row['best'])} "
             f"{charts.rate_text(row['best_value'])}"
-            for row in supported.to_dict("records")
+            for row in supported
         ]
     for verdict, words in (
         ("cannot tell", "**Perhaps chance** (cannot tell), which is not proof that the groups are alike:"),
         ("too few images", "**Unknown** (fewer than two groups are large enough):"),
     ):
-        names = [audit_view.rate_name(rate) for rate in gaps.loc[gaps["verdict"] == verdict, "rate"]]
+        names = [audit_view.rate_name(row["rate"]) for row in rows if row["verdict"] == verdict]
         if names:
             lines.append(f"\n{words} {', '.join(names)}.")
     return lines
