@@ -2,12 +2,11 @@
 
 import streamlit as st
 
-from visrec.ui import cached, frame, navigation
+from visrec.ui import frame, navigation
 
 st.set_page_config(page_title="visrec", page_icon=":material/visibility:", layout="wide")
 
 with frame.guard():
-    cached.begin()
     page = navigation.build()
     frame.require_login()
     with frame.guard():  # its own: a page that needs no run works while the runs cannot be reached

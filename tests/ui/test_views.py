@@ -6,7 +6,7 @@ import pytest
 
 from visrec.audit.engine import audit
 from visrec.audit.predictions import load_predictions
-from visrec.ui import audit_view, confusion_view, fairness_view, import_view, overview_view
+from visrec.ui import audit_view, confusion_view, fairness_view, import_view, overview_view, state
 
 
 def predictions(seed: int = 0, rows: int = 1200, low: float = 0.7) -> pd.DataFrame:
@@ -137,3 +137,14 @@ class TestImport:
         table = predictions(rows=200).assign(file=[f"{i}.jpg" for i in range(205)], one="x")
 
         assert ["race", "age"] == import_view.grouping_columns(table, {"label", "prediction"})
+
+
+def test_without_a_filter_the_rows_are_the_predictions_and_no_copy():
+    """A million of them would be copied at each rerun; a filter still cuts."""
+    table = pd.DataFrame({"race": ["x", "y", "x"], "label": list("aab"), "prediction": list("aba")})
+
+    def view(**where):
+        return state.View(None, table, where, state.CORRECT, 30, "", ("race",), ("a", "b"))
+
+    assert view().rows is table
+    assert view(race=["x"]).rows.index.tolist() == [0, 2]

@@ -4,7 +4,6 @@ What a cached function returns is shared by every visitor: tables are handed out
 may change its own without touching the others'. Every key holds the place (URL) it was read from.
 """
 
-import threading
 import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
@@ -45,19 +44,8 @@ class RunRow:
         return self.state == "done"
 
 
-_script = threading.local()
-
-
-def begin() -> None:
-    """Read the settings for this run of the page's script, which has a thread of its own and asks for them often."""
-    _script.settings = None
-    _script.settings = settings()
-
-
 def settings() -> Settings:
-    """The settings of now, with the connections that Streamlit's secrets name."""
-    if found := getattr(_script, "settings", None):
-        return found
+    """The settings of now, with the connections that Streamlit's secrets name; cheap, so never cached."""
     found = Settings.load()
     if st.secrets.load_if_toml_exists() and "cos" in st.secrets:
         found = found.with_connections(st.secrets["cos"].to_dict())

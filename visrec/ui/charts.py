@@ -127,7 +127,7 @@ class Sheet:
         self.traces.append({"type": kind, **{name: _listed(value) for name, value in trace.items()}})
 
     def write(self, places, texts: Iterable[str], position: str, size: int = 12, **font) -> None:
-        """Words at places (x, y) in axis units, as one trace: Plotly draws it many times faster than as many notes.
+        """Words at places (x, y) in axis units, as one trace, where `notes` would be an annotation each.
 
         ``position`` is where they stand from their place, like ``middle center`` or ``top right``.
         """
