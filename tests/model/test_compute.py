@@ -1,6 +1,8 @@
 """Devices: which number format and how many GPUs a training takes, and that sharing a batch really trains."""
 
 import json
+import os
+import platform
 import subprocess
 import sys
 from pathlib import Path
@@ -100,6 +102,18 @@ def test_a_resumed_run_keeps_its_number_format():
 def test_several_gpus_are_tensorflows_strategy_alone():
     """On JAX one GPU trains; keras.distribution is for several nodes."""
     assert ("GPU:0",) == choose_compute([(9, 0)] * 2, backend="jax").devices
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="oneDNN is in TensorFlow's wheels for x86-64")
+@pytest.mark.parametrize(("asked", "expected"), [(None, True), ("0", False)])
+def test_a_cpu_trains_with_onednn_unless_the_user_says_no(asked, expected):
+    """TensorFlow by itself leaves it out on processors without AVX512-VNNI, where a step then takes twice as long."""
+    told = "from tensorflow.python.framework.test_util import IsMklEnabled; print(IsMklEnabled())"
+    code = f"from visrec.model import device; device.make_ready(); {told}"
+    names = {name: value for name, value in os.environ.items() if name != "TF_ENABLE_ONEDNN_OPTS"}
+    names |= {"TF_ENABLE_ONEDNN_OPTS": asked} if asked else {}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, env=names)
+    assert str(expected) == done.stdout.strip(), done.stderr[-3000:]
 
 
 @pytest.mark.slow

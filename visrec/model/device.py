@@ -101,6 +101,7 @@ def make_ready(*, cpu_only: bool = False) -> str:
     from visrec.model.engine import gpus
 
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # by itself only where it sees AVX512-VNNI (ADR 0063)
     if not gpus():
         os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")  # else TensorFlow looks for one, and complains
         import_quietly()
