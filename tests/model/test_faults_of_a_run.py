@@ -9,7 +9,7 @@ import pytest
 from visrec.config import Settings, TrainConfig
 from visrec.data.demo import make_tiny_bucket
 from visrec.errors import OutsideError, RunError
-from visrec.model import steps, train
+from visrec.model import train, work
 from visrec.runs import jobs
 from visrec.runs.queue import Ticket
 from visrec.runs.record import open_runs
@@ -46,7 +46,7 @@ def test_a_fault_in_the_middle_leaves_a_sentence_and_can_be_resumed(settings, mo
     def broken(*_):
         raise fault
 
-    monkeypatch.setattr(steps, "prepare", broken)
+    monkeypatch.setattr(work, "prepare", broken)
     with pytest.raises(RunError, match="failed"):
         train.train(CONFIG, settings)
 

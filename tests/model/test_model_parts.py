@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 from visrec.config import TrainConfig
 from visrec.data.table import BucketTable
@@ -158,6 +159,13 @@ class TestWeighting:
         np.testing.assert_allclose(shares.loc["x"], shares.loc["y"], rtol=1e-6)
 
 
+def drawn_image(side):
+    """A smooth picture, the same at every size."""
+    down, across = np.mgrid[0:side, 0:side] / side + 0.5 / side
+    waves = [np.sin(3 * across + 5 * down), np.cos(6 * across), np.sin(4 * down)]
+    return np.clip(np.stack(waves, -1) * 100 + 128, 0, 255).astype(np.uint8)
+
+
 class TestAugment:
     """Changed images that follow from the draw alone."""
 
@@ -189,6 +197,29 @@ class TestAugment:
         kinds = {("same" if (c == i).all() else "mirrored" if (c == i[:, ::-1]).all() else "other")
                  for c, i in zip(changed, many, strict=True)}  # fmt: skip
         assert kinds == {"same", "mirrored"}
+
+    def test_a_cut_from_a_larger_copy_shows_the_same(self):
+        """Nothing but the sharpness depends on how large the copy is."""
+        smooth = [drawn_image(side) for side in (32, 48, 64)]
+        first, *others = (augment.batch([image], augment.Recipe(), np.random.default_rng(3), 32)[0] for image in smooth)
+
+        for other in others:
+            assert (32, 32, 3) == other.shape
+            assert np.abs(first.astype(int) - other.astype(int)).mean() < 2
+
+    def test_cuts_from_larger_copies_are_as_sharp_as_what_is_judged(self):
+        """Cut from the model's own size, every image learnt from would be blurred, and none that is judged."""
+        fine = Image.fromarray(np.random.default_rng(0).integers(0, 256, (192, 192, 3)).astype(np.uint8))
+        judged, larger = (np.asarray(fine.resize((side, side), Image.Resampling.BILINEAR)) for side in (64, 96))
+        moved = augment.Recipe(light=0, cover=0)
+        blurred, sharp = (
+            augment.batch([image] * 32, moved, np.random.default_rng(1), 64)[:, 16:48, 16:48]
+            for image in (judged, larger)
+        )
+
+        want, lost, kept = (np.abs(np.diff(each.astype(float), axis=-2)).mean() for each in (judged, blurred, sharp))
+        assert lost < 0.75 * want
+        assert 0.9 * want < kept < 1.3 * want
 
 
 class TestWatch:

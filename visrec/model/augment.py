@@ -1,9 +1,11 @@
 """Augmentation: a training image is shown each epoch a little moved, mirrored, lit and covered otherwise.
 
 What is drawn depends only on (seed, epoch, position), so a resumed run sees exactly what the first would have seen,
-and a batch can be made in any thread. Pixels stay in 0..255, which is what the model takes.
+and a batch can be made in any thread. Pixels stay in 0..255, which is what the model takes. Whoever moves an image
+resamples it, which blurs; so cut-outs are best taken from copies `LARGER` than what the model takes (ADR 0064).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -35,25 +37,33 @@ class Recipe:
 
 
 FLIP_ONLY = Recipe(zoom=0, shift=0, turn=0, light=0, cover=0)
+LARGER = 1.5
+"""Side of the copies that cut-outs are taken from, as a multiple of the model's."""
 
 
-def batch(images: "np.ndarray", recipe: Recipe, rng: "np.random.Generator") -> "np.ndarray":
-    """Changed copies of uint8 images (n, size, size, 3), of the same shape and type."""
+def batch(
+    images: "Sequence[np.ndarray]", recipe: Recipe, rng: "np.random.Generator", size: int | None = None
+) -> "np.ndarray":
+    """Changed copies, uint8 (n, size, size, 3), of uint8 squares (side, side, 3).
+
+    ``size`` is that of the first image if it is not given; the images may be larger, and of several sides.
+    """
     import numpy as np
 
-    changed = np.empty_like(images)
+    size = size or images[0].shape[0]
+    changed = np.empty((len(images), size, size, 3), np.uint8)
     draws = rng.random((len(images), 10))
     for i, image in enumerate(images):
-        changed[i] = _change(image, recipe, draws[i])
+        changed[i] = _change(image, recipe, draws[i], size)
         if draws[i, 7] < recipe.cover:
             _cover(changed[i], draws[i, 7] / recipe.cover, draws[i, 8], draws[i, 9])
     return changed
 
 
-def _change(image: "np.ndarray", recipe: Recipe, draw: "np.ndarray") -> "np.ndarray":
+def _change(image: "np.ndarray", recipe: Recipe, draw: "np.ndarray", size: int) -> "np.ndarray":
     from PIL import Image, ImageOps
 
-    changed = _move(Image.fromarray(image), recipe, draw)
+    changed = _move(Image.fromarray(image), recipe, draw, size)
     if draw[0] < recipe.flip:
         changed = ImageOps.mirror(changed)
     if recipe.light:
@@ -70,23 +80,22 @@ def _lit(image: "Image.Image", light: float, contrast: float, brightness: float)
     return np.clip(np.rint(values), 0, 255).astype(int).tolist() * 3
 
 
-def _move(image: "Image.Image", recipe: Recipe, draw: "np.ndarray") -> "Image.Image":
+def _move(image: "Image.Image", recipe: Recipe, draw: "np.ndarray", size: int) -> "Image.Image":
     """Zoom, shift and turn about the middle in one resampling; the border is filled with the mean colour."""
     import numpy as np
     from PIL import Image
 
+    side = image.width
     if not (recipe.zoom or recipe.shift or recipe.turn):
-        return image
-    size = image.width
-    scale = 1 + recipe.zoom * (2 * draw[1] - 1)
+        return image if side == size else image.resize((size, size), Image.Resampling.BILINEAR)
+    scale = (1 + recipe.zoom * (2 * draw[1] - 1)) * side / size
     angle = np.deg2rad(recipe.turn * (2 * draw[2] - 1))
     cos, sin = scale * np.cos(angle), scale * np.sin(angle)
-    middle = (size - 1) / 2
-    across, down = middle + size * recipe.shift * (2 * draw[3:5] - 1)
+    middle = size / 2
+    across, down = side / 2 + side * recipe.shift * (2 * draw[3:5] - 1)
     matrix = (cos, sin, across - cos * middle - sin * middle, -sin, cos, down + sin * middle - cos * middle)
-    fill = _mean(image)
     return image.transform(
-        (size, size), Image.Transform.AFFINE, matrix, resample=Image.Resampling.BILINEAR, fillcolor=fill
+        (size, size), Image.Transform.AFFINE, matrix, resample=Image.Resampling.BILINEAR, fillcolor=_mean(image)
     )
 
 

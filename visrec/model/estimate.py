@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from visrec.config import Settings, TrainConfig
+from visrec.model.fine_tune import cuts
 from visrec.runs import process
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ def reference(config: TrainConfig, counts: Mapping[str, int]) -> dict[str, float
     learnt, tuned = counts.get("train", 0), counts.get("tune", 0)
     images = sum(counts.values())
     cost = (config.image_size / 128) ** 2 * (0.45 + 0.55 * config.alpha)
-    stages = {"prepare": images / 1500}
+    stages = {"prepare": (images + (learnt if cuts(config) else 0)) / 1500}
     if config.weights != "none" or not passes:
         seen = learnt + tuned if passes else images
         stages["features"] = seen / 700 * cost

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     import keras
     import numpy as np
 
+    from visrec.config import TrainConfig
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -60,6 +62,11 @@ def recipe_for(*, pretrained: bool, mirror: bool) -> Recipe:
     return recipe if mirror else replace(recipe, changes=replace(recipe.changes, flip=0.0))
 
 
+def cuts(config: "TrainConfig") -> bool:
+    """Whether a training needs larger copies to cut from: it fine-tunes, and from weights that know something."""
+    return bool(config.fine_tune_epochs) and config.weights != "none"
+
+
 @dataclass(frozen=True)
 class Data:
     """What is trained on and chosen with.
@@ -71,6 +78,8 @@ class Data:
     weights : float32 (n,), weight of each row
     train, tune : int, rows
     classes : number of classes
+    larger : uint8 (m, side, side, 3), larger copies that augmentation cuts from; None = it cuts from ``images``
+    larger_rows : int (n,), row in ``larger`` of each row of ``images``, -1 where there is none
     """
 
     images: "np.ndarray"
@@ -79,6 +88,18 @@ class Data:
     train: "np.ndarray"
     tune: "np.ndarray"
     classes: int
+    larger: "np.ndarray | None" = None
+    larger_rows: "np.ndarray | None" = None
+
+    @property
+    def size(self) -> int:
+        """Side in pixels of what the model takes."""
+        return self.images.shape[1]
+
+    def to_cut(self, rows: "np.ndarray") -> "list[np.ndarray]":
+        """Of each row the copy that augmentation cuts from: the larger one where there is one."""
+        places = [-1] * len(rows) if self.larger_rows is None else self.larger_rows[rows]
+        return [self.images[row] if at < 0 else self.larger[at] for row, at in zip(rows, places, strict=True)]
 
 
 def fine_tune(
@@ -199,7 +220,7 @@ def feed(data: Data, recipe: Recipe, batch_size: int, seed: int):
             order = np.random.default_rng([seed, 3, self.epoch]).permutation(data.train)
             rows = np.sort(order[step * size : (step + 1) * size])  # sorted: the memory map is read forwards
             rng = np.random.default_rng([seed, 4, self.epoch, step])
-            pixels = augment.batch(data.images[rows], recipe.changes, rng).astype(np.float32)
+            pixels = augment.batch(data.to_cut(rows), recipe.changes, rng, data.size).astype(np.float32)
             return pixels, np.eye(data.classes, dtype=np.float32)[data.labels[rows]], data.weights[rows]
 
     return Feed(workers=1, use_multiprocessing=False, max_queue_size=4)

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 from visrec.audit.splits import SEEN_IN_TRAINING, choose_split
 from visrec.config import Settings, TrainConfig
-from visrec.errors import RunError
-from visrec.model import caches, checkpoint, device, engine, export, features, head, lineage, mobilenet, weighting
+from visrec.model import checkpoint, device, engine, export, features, head, mobilenet
 from visrec.model import fine_tune as tuning
 from visrec.model.mobilenet import Weights
 from visrec.model.watch import Watch, accuracy
+from visrec.model.work import PREDICTED, Work
 from visrec.runs.record import Run, headline
 from visrec.runs.reporter import Reporter
 
@@ -21,38 +21,7 @@ if TYPE_CHECKING:
 
     from visrec.model.train import Plan
 
-PREDICTED = ("train", "tune", "val", "test")
 FLATTERED = "No image of val or test could be read: the accuracy is that of images seen in training, and flatters it."
-
-
-@dataclass(frozen=True)
-class Work:
-    """Pixels and samples of a run, ready to be learnt from.
-
-    Attributes
-    ----------
-    config, labels, attributes : as in the plan
-    samples : the usable rows, in the order of ``data.labels``; ``row`` points into ``data.images``
-    data : what the stages train on (rows are indices into the pixels)
-    fingerprint : of the pixels
-    cache : folder for features and converted models
-    engine : which engine makes features and predictions
-    """
-
-    config: TrainConfig
-    labels: list[str]
-    attributes: list[str]
-    samples: "pd.DataFrame"
-    data: tuning.Data
-    fingerprint: str
-    cache: Path
-    engine: str
-
-    def rows(self, *splits: str) -> "np.ndarray":
-        """Positions in ``samples`` of some splits."""
-        import numpy as np
-
-        return np.flatnonzero(self.samples["split"].isin(splits))
 
 
 @dataclass(frozen=True)
@@ -62,58 +31,6 @@ class Result:
     model: "keras.Model"
     decisions: dict[str, Any]
     chances: "np.ndarray | None" = None
-
-
-def prepare(planned: "Plan", settings: Settings, run: Run, reporter: Reporter) -> Work:
-    """Decode every image once, and set the bad ones aside."""
-    import numpy as np
-
-    from visrec.data.decisions import settle
-    from visrec.data.prepare import prepare as prepare_pixels
-
-    config = planned.config
-    caches.prune(settings.cache)
-    reporter.log("Loading the libraries.")
-    kind = device.make_ready()  # before any stage begins: the seconds of a stage are those of its own work
-    reporter.stage("prepare", f"Reading and resizing {len(planned.samples):,} images to {config.image_size} px.")
-    prepared = prepare_pixels(
-        planned.store, planned.samples, config.image_size, settings.cache, fit=config.fit,
-        objects=planned.table.objects, progress=reporter.advance, stop=reporter.stop,
-    )  # fmt: skip
-    reporter.check()
-    set_aside = prepared.samples[prepared.samples["status"] != "ok"]
-    kept, notes = settle(prepared.samples[prepared.samples["status"] == "ok"], planned.decisions)
-    samples = _by_split(kept)
-    _tell_set_aside(set_aside, run, reporter)
-    notes = [*planned.notes, *notes]
-    for note in notes:
-        reporter.log(f"As decided for this bucket: {note}.")
-    labels = planned.labels
-    _check_enough(samples, labels)
-    lineage.require_same(run.record, data_fingerprint=lineage.fingerprint(prepared.fingerprint, samples))
-    size = len(prepared.images)
-    codes, weights = np.zeros(size, np.int64), np.ones(size, np.float32)
-    rows = samples["row"].to_numpy(np.int64)
-    codes[rows] = [labels.index(v) for v in samples["label"]]
-    split = samples["split"].to_numpy()
-    for part in ("train", "tune"):
-        chosen = split == part
-        weights[rows[chosen]] = weighting.sample_weights(samples[chosen], config.sample_weights, config.by)
-    data = tuning.Data(prepared.images, codes, weights, rows[split == "train"], rows[split == "tune"], len(labels))
-    chosen_engine = _engine_of(run)
-    run.update(
-        samples={s: int((split == s).sum()) for s in PREDICTED},
-        data_decisions=dict(planned.decisions),
-        repairs=[*planned.table.repairs, *notes],
-        set_aside={str(k): int(v) for k, v in set_aside["status"].value_counts().items()},
-        lineage=run.record.get("lineage", {}) | lineage.describe(
-            data=prepared.fingerprint, samples=samples, seed=config.seed, device=kind, engine=chosen_engine,
-            cores=device.cores(),
-        ) | {"splits": lineage.splits(planned.samples)},
-    )  # fmt: skip
-    return Work(
-        config, labels, planned.attributes, samples, data, prepared.fingerprint, settings.cache, chosen_engine
-    )  # fmt: skip
 
 
 def weights(planned: "Plan", settings: Settings, run: Run, reporter: Reporter) -> Weights:
@@ -337,12 +254,6 @@ def _engine(work: Work, model: "keras.Model"):
         return engine.for_model(model, Path(scratch) / "model.xml", engine=work.engine)
 
 
-def _engine_of(run: Run) -> str:
-    """The engine this run began with, so that a resumed run ends as it would have; else by the rule."""
-    kept = run.record.get("lineage", {}).get("engine")
-    return kept or engine.choose()
-
-
 def _compute_of(run: Run) -> device.Compute:
     """Number format and GPUs by the rule, the format as this run began; kept in its lineage."""
     chosen = device.compute(run.record.get("lineage", {}).get("policy"))
@@ -361,25 +272,3 @@ def _watch(work: Work, run: Run) -> Watch:
     watch = Watch(work.samples.iloc[rows], work.config.by)
     run.update(watched=watch.counts)
     return watch
-
-
-def _tell_set_aside(set_aside: "pd.DataFrame", run: Run, reporter: Reporter) -> None:
-    if set_aside.empty:
-        return
-    shown = ", ".join(f"{file} ({status})" for file, status in set_aside[["file", "status"]].head(5).to_numpy())
-    reporter.log(f"Set aside {len(set_aside):,} images that could not be read: {shown}.")
-
-
-def _by_split(samples: "pd.DataFrame") -> "pd.DataFrame":
-    """Train first, then tune, val, test: each split's rows of a feature table are then one run, read in place."""
-    order = samples["split"].map(PREDICTED.index)
-    return samples.iloc[order.argsort(kind="stable")].reset_index(drop=True)
-
-
-def _check_enough(samples: "pd.DataFrame", labels: list[str]) -> None:
-    found = samples[samples["split"] == "train"]["label"].nunique()
-    if found < 2:
-        raise RunError(
-            f"Of the classes {', '.join(labels)} only {found} have readable training images; a classifier needs two. "
-            "`visrec inspect` names what is wrong with the images."
-        )

@@ -153,7 +153,7 @@ def train(
 
 
 def _train(planned: Plan, settings: Settings, run: Run, reporter: Reporter) -> None:
-    from visrec.model import lineage, steps
+    from visrec.model import lineage, steps, work
 
     config = planned.config
     lineage.require_same(run.record, splits=lineage.splits(planned.samples))
@@ -168,16 +168,16 @@ def _train(planned: Plan, settings: Settings, run: Run, reporter: Reporter) -> N
     reporter.use_stages(expected)
     for warning in planned.warnings:
         reporter.log(f"Warning: {warning}")
-    work = steps.prepare(planned, settings, run, reporter)
+    ready = work.prepare(planned, settings, run, reporter)
     weights = steps.weights(planned, settings, run, reporter)
     if config.fine_tune_epochs == 0:
-        result = steps.head_only(work, weights, run, reporter)
+        result = steps.head_only(ready, weights, run, reporter)
     elif weights.path is None:
         reporter.use_stages({s: took for s, took in expected.items() if s not in ("features", "head")})
-        result = steps.whole_network(work, weights, run, reporter, warm=False)
+        result = steps.whole_network(ready, weights, run, reporter, warm=False)
     else:
-        result = steps.whole_network(work, weights, run, reporter, warm=True)
-    steps.finish(work, result, run, reporter)
+        result = steps.whole_network(ready, weights, run, reporter, warm=True)
+    steps.finish(ready, result, run, reporter)
 
 
 def _counts(planned: Plan) -> dict[str, int]:
