@@ -72,21 +72,31 @@ def memory(pid: int) -> dict[str, float]:
     return {line.split(":")[0]: int(line.split()[1]) / 1024 for line in lines if line.startswith(wanted)}
 
 
+def noise(path: Path, count: int, side: int, rng: np.random.Generator) -> np.ndarray:
+    """A memory map of images of noise."""
+    shape = (count, side, side, 3)
+    images = np.lib.format.open_memmap(path, "w+", np.uint8, shape)
+    images[:] = rng.integers(0, 256, shape, dtype=np.uint8)
+    return images
+
+
 def feeding(size: int, weights: Path, steps: int, rounds: int) -> dict:
     """Images per second of the same step, from memory and as a run feeds it; the better of several turns each."""
-    import keras
+    from visrec.model import augment, batch_norm, device, fine_tune, mobilenet
 
-    from visrec.model import batch_norm, fine_tune, mobilenet
+    device.make_ready()  # before Keras, as in a run
+    import keras
 
     batch = 64
     rng = np.random.default_rng(0)
     with tempfile.TemporaryDirectory(prefix="bench-") as scratch:
-        shape = (steps * batch, size, size, 3)
-        images = np.lib.format.open_memmap(f"{scratch}/images.npy", "w+", np.uint8, shape)
-        images[:] = rng.integers(0, 256, shape, dtype=np.uint8)
+        images, larger = (
+            noise(Path(scratch) / f"{side}.npy", steps * batch, side, rng)
+            for side in (size, round(size * augment.LARGER))
+        )
         labels = rng.integers(0, 2, len(images))
         every = np.arange(len(images))
-        data = fine_tune.Data(images, labels, np.ones(len(images), np.float32), every, every[:0], 2)
+        data = fine_tune.Data(images, labels, np.ones(len(images), np.float32), every, every[:0], 2, larger, every)
         found = mobilenet.find_weights(str(weights), 1.0, size)
         model = mobilenet.build(size, 2, 1.0, weights=found, taps="deep", seed=0)
         recipe = fine_tune.Recipe()
