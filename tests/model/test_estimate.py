@@ -49,6 +49,24 @@ def test_one_odd_run_does_not_spoil_the_estimate():
     assert 1.0 == pytest.approx(past["prepare"])
 
 
+def test_a_run_that_answers_from_both_sides_is_measured_by_both():
+    """Else every estimate of a prediction would be twice too long after the first such run."""
+    settings = {"bucket": "b", "image_size": 128, "alpha": 1.0, "epochs": 10, "fine_tune_epochs": 1, "mirror": True}
+    config, counts = TrainConfig(**settings, weights="imagenet"), {"train": 9000, "tune": 1000, "val": 3000}
+    took = {s: v + estimate.SET_UP.get(s, 0.0) for s, v in estimate.reference(config, counts).items()}
+    past = {"samples": counts, "seconds": took, "settings": {**settings, "weights": "imagenet"}}
+
+    assert {1.0} == set(estimate.factors([{"lineage": {"host": "here"}, **past}], "here").values())
+
+
+def test_work_that_a_run_found_done_says_nothing_of_the_machine():
+    """Images prepared for an earlier run take no time, and would promise that of the next bucket none."""
+    settings = {"bucket": "b", "image_size": 128, "alpha": 1.0, "fine_tune_epochs": 1, "weights": "none"}
+    past = {"samples": {"train": 9000}, "seconds": {"prepare": 0.1, "fine_tune": 90.0}, "settings": settings}
+
+    assert {"fine_tune"} == set(estimate.factors([{"lineage": {"host": "here"}, **past}], "here"))
+
+
 def test_a_run_that_was_resumed_says_nothing_of_the_machine():
     """Parts of its stages were done twice, or found done: its seconds are its own."""
     assert {} == factors([{**record(9.0), "resumed": 1}], "here")

@@ -35,6 +35,33 @@ def test_an_export_may_be_repeated_and_never_lands_among_other_things(make, tmp_
         export.copy_out(run, "tflite", folder)
 
 
+class Elsewhere(FolderStore):
+    """A store whose files are not on this machine."""
+
+    def local_path(self, key):
+        """Nowhere."""
+        return
+
+    def sub(self, prefix):
+        """As far away."""
+        return Elsewhere(self.root / prefix, create=True)
+
+
+def test_the_marks_of_fetched_files_are_not_exported(tmp_path):
+    """A run in a bucket is fetched first; what says how fresh a copy is belongs to us, not into a model's folder."""
+    runs = Runs(Elsewhere(tmp_path / "runs", create=True), tmp_path / "cache")
+    run = runs.create({"kind": "trained", "labels": ["a", "b"]})
+    run.write_status(Status("done"))
+    for name in ("saved_model.pb", "labels.txt", "variables/variables.index"):
+        run.store.write(f"model/{name}", b"a\nb\n")
+
+    for _ in range(2):
+        export.copy_out(run, "savedmodel", tmp_path / "out")
+
+    assert not list((tmp_path / "out").rglob("*.etag"))
+    assert (tmp_path / "out" / "variables" / "variables.index").is_file()
+
+
 def test_two_models_are_not_mixed_in_one_folder(make, tmp_path):
     """The labels of one beside the file of another would name every answer wrongly."""
     export.copy_out(make("a", "b"), "tflite", tmp_path / "out")

@@ -149,6 +149,14 @@ class TestWeighting:
 
         assert weights["a"] == pytest.approx(weights["b"])
 
+    @pytest.mark.parametrize("kind", ["group", "reweighing"])
+    def test_not_knowing_is_a_group_of_its_own(self, kind):
+        """One empty cell of a label file must not end a training after every image was decoded."""
+        samples = self.samples.assign(race=pd.Series([*"xxyy", None, None], dtype="str"))
+        named = samples.assign(race=samples["race"].fillna("unknown"))
+
+        np.testing.assert_array_equal(sample_weights(samples, kind, ["race"]), sample_weights(named, kind, ["race"]))
+
     def test_reweighing_makes_label_and_group_independent(self):
         """After weighting, the share of each label is the same in each group (Kamiran and Calders)."""
         samples = pd.DataFrame({"label": list("aaabab"), "race": list("xxxxyy")})

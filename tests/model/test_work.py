@@ -7,7 +7,9 @@ import pytest
 from PIL import Image
 
 from visrec.config import Settings, TrainConfig
+from visrec.data import prepare as pixels
 from visrec.data.demo import make_tiny_bucket
+from visrec.errors import OutsideError
 from visrec.model import augment, device, train, work
 from visrec.runs.record import Runs
 from visrec.runs.reporter import Reporter
@@ -25,10 +27,14 @@ def settings(tmp_path, monkeypatch) -> Settings:
     return Settings(buckets=(tmp_path / "buckets",), runs=str(tmp_path / "runs"), cache=tmp_path / "cache")
 
 
-def prepared(config, settings, tmp_path):
+def new_run(tmp_path):
+    """The record of a run that has not begun."""
+    return Runs(FolderStore(tmp_path / "records", create=True), tmp_path / "fetched").create({"kind": "trained"})
+
+
+def prepared(config, settings, tmp_path, run=None):
     """What the first stage makes, and the shares of progress it told."""
-    run = Runs(FolderStore(tmp_path / "records", create=True), tmp_path / "fetched").create({"kind": "trained"})
-    told = []
+    run, told = run or new_run(tmp_path), []
     with Reporter(run, listen=lambda status: told.append(status.stage_progress)) as reporter:
         made = work.prepare(train.plan(config, settings), settings, run, reporter)
     return made, [share for share in told if share is not None]
@@ -69,3 +75,68 @@ def test_nothing_is_decoded_twice_where_nothing_is_cut(change, settings, tmp_pat
     assert data.larger is None
     assert (48, 48, 3) == data.to_cut(data.train)[0].shape
     assert 1 == len(list((settings.cache / "prepared").glob("[0-9a-f]*")))
+
+
+class Hiccup:
+    """A store that does not give one file while it is told to fail."""
+
+    def __init__(self, monkeypatch, name):
+        self.failing, self.name, read = True, name, FolderStore.read
+        monkeypatch.setattr(FolderStore, "local_path", lambda *_: None)
+        monkeypatch.setattr(FolderStore, "read", lambda store, key, *rest: self.answer(read, store, key, *rest))
+
+    def answer(self, read, store, key, *rest):
+        """The bytes, or the failure of a store."""
+        if self.failing and key == self.name:
+            raise OutsideError("The store does not answer.")
+        return read(store, key, *rest)
+
+
+def test_a_resumed_run_goes_on_without_the_image_that_it_began_without(settings, tmp_path, monkeypatch):
+    """The store gives it by now; learnt from in the second half only, it would make a third training."""
+    name = prepared(CONFIG, settings, tmp_path)[0].samples["file"][0]
+    settings = dataclasses.replace(settings, cache=tmp_path / "another")
+    run, store = new_run(tmp_path), Hiccup(monkeypatch, name)
+    began, _ = prepared(CONFIG, settings, tmp_path, run)
+    store.failing = False
+    resumed, _ = prepared(CONFIG, settings, tmp_path, run)
+
+    assert [name] == run.record["unread"]
+    assert name not in set(began.samples["file"])
+    assert list(began.samples["file"]) == list(resumed.samples["file"])
+
+
+def test_a_resumed_run_cuts_from_the_copies_that_it_began_with(settings, tmp_path, monkeypatch):
+    """A larger copy more, or one less, and the same seed would show other pixels."""
+    small = dataclasses.replace(CONFIG, fine_tune_epochs=0, epochs=5)
+    first = prepared(small, settings, tmp_path)[0].samples
+    name = first.loc[first["split"] == "train", "file"].iloc[0]
+    run, store = new_run(tmp_path), Hiccup(monkeypatch, name)
+    began, _ = prepared(CONFIG, settings, tmp_path, run)
+    store.failing = False
+    resumed, _ = prepared(CONFIG, settings, tmp_path, run)
+
+    assert {"size": 72, "without": [name]} == run.record["cut_from"]
+    np.testing.assert_array_equal(began.data.larger_rows, resumed.data.larger_rows)
+    assert 1 == (began.data.larger_rows[began.data.train] < 0).sum()
+
+
+def test_without_room_for_larger_copies_a_run_cuts_from_what_there_is(settings, tmp_path, monkeypatch):
+    """Sharper learning is worth no failure; and once begun so, a run goes on so."""
+    check = pixels._check_space
+
+    def little(root, partial, needed):
+        if needed % (72 * 72 * 3) == 0:
+            raise pixels.NoRoomError("The disk is nearly full.")
+        check(root, partial, needed)
+
+    run = new_run(tmp_path)
+    monkeypatch.setattr(pixels, "_check_space", little)
+    began, _ = prepared(CONFIG, settings, tmp_path, run)
+    monkeypatch.setattr(pixels, "_check_space", check)
+    resumed, _ = prepared(CONFIG, settings, tmp_path, run)
+
+    assert "at their own size" in run.log()
+    assert began.data.larger is None
+    assert resumed.data.larger is None
+    assert {"size": 48} == run.record["cut_from"]

@@ -90,6 +90,20 @@ def test_delete_leaves_nothing_and_refuses_a_live_run(runs):
     assert not list(run.store.list())
 
 
+def test_what_a_killed_process_left_half_written_is_deleted_as_well(runs):
+    """A store hides such a part; the folder of the run must go all the same."""
+    run = make(runs)
+    if (path := run.store.local_path("run.json")) is None:
+        pytest.skip("a remote store keeps no half-written objects")
+    folder = path.parent
+    (folder / "checkpoint").mkdir()
+    (folder / "checkpoint" / ".visrec-partial-1-last.npz").write_bytes(b"half")
+
+    runs.delete(run)
+
+    assert not folder.exists()
+
+
 def test_notes_and_names_keep_the_rest_of_the_record(runs):
     """Renaming must not lose the settings."""
     run = make(runs, settings={"seed": 3})

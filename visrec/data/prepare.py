@@ -38,6 +38,10 @@ Stop = Callable[[], bool]
 Item = TypeVar("Item")
 
 
+class NoRoomError(OutsideError):
+    """The disk has too little space for a data set; nothing was begun."""
+
+
 @dataclass(frozen=True)
 class Prepared:
     """Pixels and the samples they belong to.
@@ -301,7 +305,7 @@ def _check_space(root: Path, partial: Path, needed: int) -> None:
     already = have.stat().st_blocks * 512 if have.is_file() else 0
     free = shutil.disk_usage(root).free
     if needed - already + SPARE_BYTES > free:
-        raise OutsideError(
+        raise NoRoomError(
             f"Preparing needs {needed / 1e9:.1f} GB in {root}, and {free / 1e9:.1f} GB are free. Free some space, "
             "point VISREC_CACHE to a larger disk, or choose a smaller image size or a limit."
         )

@@ -23,6 +23,8 @@ STARTING = 10.0
 """Seconds until the libraries are loaded."""
 SET_UP = {"features": 3.0, "fine_tune": 9.0, "predict": 2.0}
 """Seconds a stage takes before its first image: building, tracing or converting the network."""
+CACHED = ("prepare", "features")
+"""Stages whose work a run may find done; its seconds then tell nothing."""
 NEWEST = 5
 """So many runs of the past speak for a stage; older ones may be of another code or machine."""
 PROBE_SECONDS = 3.0
@@ -94,7 +96,8 @@ def factors(records: Iterable[Mapping[str, Any]], host: str) -> dict[str, float]
             continue
         for stage, expected in reference(_config(record["settings"]), record.get("samples") or {}).items():
             took, before = record["seconds"].get(stage), known.setdefault(stage, [])
-            if took and expected >= 1.0 and len(before) < NEWEST:
+            found_made = stage in CACHED and took < 0.05 * expected
+            if took and expected >= 1.0 and len(before) < NEWEST and not found_made:
                 before.append(min(50.0, max(0.02, (took - SET_UP.get(stage, 0.0)) / expected)))
     return {stage: round(statistics.median(found), 3) for stage, found in known.items() if found}
 
@@ -200,5 +203,5 @@ def _slower(settings: Settings, may_probe: bool) -> float:
 
 
 def _config(values: Mapping[str, Any]) -> TrainConfig:
-    wanted = ("image_size", "alpha", "weights", "epochs", "fine_tune_epochs")
+    wanted = ("image_size", "alpha", "weights", "epochs", "fine_tune_epochs", "mirror")
     return TrainConfig(str(values.get("bucket")), **{k: values.get(k) for k in wanted})

@@ -110,7 +110,8 @@ def copy_out(run: Run, format: str, folder: Path) -> list[Path]:
     labels = folder / LABELS
     if format == "savedmodel":
         if run.has("model/saved_model.pb"):
-            shutil.copytree(run.local("model"), folder, dirs_exist_ok=True)
+            marks = shutil.ignore_patterns("*.etag")  # beside the files of a run that lies in a bucket
+            shutil.copytree(run.local("model"), folder, dirs_exist_ok=True, ignore=marks)
         else:  # trained on another backend, which cannot write one
             _late_saved_model(run, folder)
         return [folder / "saved_model.pb", labels]

@@ -1,6 +1,6 @@
 """The stages of a training, one function each; `visrec.model.train` puts them in order."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -88,11 +88,13 @@ def whole_network(work: Work, weights: Weights, run: Run, reporter: Reporter, *,
     config = work.config
     recipe = tuning.recipe_for(pretrained=weights.path is not None, mirror=config.mirror is not False)
     reporter.stage("fine_tune", f"Training the whole network, {config.fine_tune_epochs} epochs.")
+    # from random weights images are only mirrored: cut from a larger copy they would be resized, and blurred, in vain
+    data = work.data if weights.path is not None else replace(work.data, larger=None, larger_rows=None)
     chosen = _compute_of(run)
     with device.placed(chosen):
         trained = model if chosen.plain else _copy(model, work, weights)
         decisions["fine_tune"] = tuning.fine_tune(
-            trained, work.data, epochs=config.fine_tune_epochs, batch_size=config.batch_size, seed=config.seed,
+            trained, data, epochs=config.fine_tune_epochs, batch_size=config.batch_size, seed=config.seed,
             recipe=recipe, run=run, reporter=reporter, watch=_watch(work, run),
         )  # fmt: skip
     if trained is not model:  # what is kept is float32 on one device, whatever it was trained on

@@ -4,6 +4,7 @@ A cell is one value of a watched attribute, or one value of each of them togethe
 NaN; one with few rows is shown with its count and never called worst without saying that one cannot tell.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -93,8 +94,17 @@ def worst_cell(shares: Mapping[str, float], counts: Mapping[str, int], overall: 
     tested = sum(counts[c] >= MIN_COUNT for c in enough)
     beyond = wilson(round(share * count), count, 1 - ALPHA / max(1, tested))[1]
     unsure = ", cannot tell" if count < MIN_COUNT or beyond >= overall else ""
-    shown = ", ".join(part.partition("=")[2] for part in cell.split(","))
+    shown = ", ".join(values_of(cell))
     return f"Worst cell: {shown}, {share:.2f} (n = {count:,}, {low:.2f} to {high:.2f}{unsure})."
+
+
+def values_of(cell: str) -> list[str]:
+    """The values of a cell from its name; a value may hold commas.
+
+    >>> values_of("race=Latino, Hispanic,age=more than 70")
+    ['Latino, Hispanic', 'more than 70']
+    """
+    return [part.partition("=")[2] or part for part in re.split(r",(?=[^,=]*=)", cell)]
 
 
 def wilson(right: int, count: int, level: float = 1 - ALPHA) -> tuple[float, float]:

@@ -8,6 +8,8 @@ what it would count if label and group were independent, over what it counts. Th
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from visrec.audit.cube import UNKNOWN
+
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
@@ -34,7 +36,8 @@ def sample_weights(samples: "pd.DataFrame", kind: str, by: Sequence[str]) -> "np
     if kind == "none" or count == 0 or (kind != "class" and not by):
         return np.ones(count, np.float32)
     label = samples["label"].astype("str")
-    group = samples[list(by)].astype("str").agg("\x1f".join, axis=1) if kind != "class" else label
+    groups = samples[list(by)].astype("str").fillna(UNKNOWN)  # not knowing is a group of its own, as in an audit
+    group = groups.agg("\x1f".join, axis=1) if kind != "class" else label
     in_group = group.map(group.value_counts()).to_numpy(float)
     if kind in ("class", "group"):
         weights = 1.0 / in_group

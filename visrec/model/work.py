@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from visrec.config import Settings, TrainConfig
-from visrec.errors import RunError
+from visrec.data.unread import NOT_READ, UNREAD
+from visrec.errors import OutsideError, RunError
 from visrec.model import augment, caches, device, engine, lineage, weighting
 from visrec.model import fine_tune as tuning
 from visrec.runs.record import Run
@@ -66,8 +67,9 @@ def prepare(planned: "Plan", settings: Settings, run: Run, reporter: Reporter) -
     learnt = planned.samples[planned.samples["split"] == "train"]
     more = learnt["file"].nunique() if tuning.cuts(config) else 0
     prepared = _pixels(planned, planned.samples, config.image_size, settings, reporter, (0, more))
-    set_aside = prepared.samples[prepared.samples["status"] != "ok"]
-    kept, notes = settle(prepared.samples[prepared.samples["status"] == "ok"], planned.decisions)
+    found = _as_begun(prepared.samples, run)
+    set_aside = found[found["status"] != "ok"]
+    kept, notes = settle(found[found["status"] == "ok"], planned.decisions)
     samples = _by_split(kept)
     _tell_set_aside(set_aside, run, reporter)
     notes = [*planned.notes, *notes]
@@ -76,14 +78,16 @@ def prepare(planned: "Plan", settings: Settings, run: Run, reporter: Reporter) -
     labels = planned.labels
     _check_enough(samples, labels)
     lineage.require_same(run.record, data_fingerprint=lineage.fingerprint(prepared.fingerprint, samples))
-    larger = _larger(planned, learnt, prepared, settings, reporter) if more else None
-    data = _data(prepared.images, larger, samples, labels, config)
+    copies = _larger(planned, learnt, prepared, settings, run, reporter) if more else None
+    data = _data(prepared.images, copies, samples, labels, config)
     chosen_engine = _engine_of(run)
     run.update(
         samples={s: int((samples["split"] == s).sum()) for s in PREDICTED},
         data_decisions=dict(planned.decisions),
         repairs=[*planned.table.repairs, *notes],
         set_aside={str(k): int(v) for k, v in set_aside["status"].value_counts().items()},
+        unread=sorted(set(set_aside["file"][set_aside["status"].isin(NOT_READ)])),
+        cut_from={"size": copies.size, "without": copies.without} if copies else {"size": config.image_size},
         lineage=run.record.get("lineage", {}) | lineage.describe(
             data=prepared.fingerprint, samples=samples, seed=config.seed, device=kind, engine=chosen_engine,
             cores=device.cores(),
@@ -94,7 +98,15 @@ def prepare(planned: "Plan", settings: Settings, run: Run, reporter: Reporter) -
     )  # fmt: skip
 
 
-def _data(images: "np.ndarray", larger, samples: "pd.DataFrame", labels: list[str], config: TrainConfig) -> tuning.Data:
+def _as_begun(samples: "pd.DataFrame", run: Run) -> "pd.DataFrame":
+    """The samples as this run began: what the store did not give then stays set aside, even if it gives it now."""
+    missed = samples["file"].isin(run.record.get("unread") or [])
+    return samples.assign(status=samples["status"].where(~missed | (samples["status"] != "ok"), UNREAD))
+
+
+def _data(
+    images: "np.ndarray", copies: "Copies | None", samples: "pd.DataFrame", labels: list[str], config: TrainConfig
+) -> tuning.Data:
     """What is learnt from: labels and weights stand where the pixels of their sample stand."""
     import numpy as np
 
@@ -105,7 +117,8 @@ def _data(images: "np.ndarray", larger, samples: "pd.DataFrame", labels: list[st
         chosen = split == part
         weights[rows[chosen]] = weighting.sample_weights(samples[chosen], config.sample_weights, config.by)
     train, tune = rows[split == "train"], rows[split == "tune"]
-    return tuning.Data(images, codes, weights, train, tune, len(labels), *(larger or ()))
+    larger = (copies.images, copies.rows) if copies else ()
+    return tuning.Data(images, codes, weights, train, tune, len(labels), *larger)
 
 
 def _pixels(
@@ -123,19 +136,56 @@ def _pixels(
     return prepared
 
 
+@dataclass(frozen=True)
+class Copies:
+    """The images learnt from once more, larger, for augmentation to cut from.
+
+    Attributes
+    ----------
+    images : uint8 (m, size, size, 3)
+    rows : int (n,), of each row of the prepared images the row here, -1 where there is none
+    without : files that have no larger copy, because the store did not give them a second time
+    """
+
+    images: "np.ndarray"
+    rows: "np.ndarray"
+    without: list[str]
+
+    @property
+    def size(self) -> int:
+        """Side in pixels."""
+        return self.images.shape[1]
+
+
 def _larger(
-    planned: "Plan", learnt: "pd.DataFrame", prepared: "Prepared", settings: Settings, reporter: Reporter
-) -> "tuple[np.ndarray, np.ndarray]":
-    """The images learnt from once more, larger, for augmentation to cut from; their rows, by those in ``prepared``."""
+    planned: "Plan", learnt: "pd.DataFrame", prepared: "Prepared", settings: Settings, run: Run, reporter: Reporter
+) -> Copies | None:
+    """Larger copies, as this run began: None where there was no room for them."""
     import numpy as np
 
+    from visrec.data.prepare import NoRoomError
+
     size, first = round(planned.config.image_size * augment.LARGER), prepared.samples
-    made = _pixels(planned, learnt, size, settings, reporter, (first["file"].nunique(), 0))
-    rows = np.full(len(prepared.images), -1, np.int64)
+    begun = run.record.get("cut_from")
+    if begun and begun["size"] != size:
+        return None
+    try:
+        made = _pixels(planned, learnt, size, settings, reporter, (first["file"].nunique(), 0))
+    except NoRoomError as error:
+        if begun:
+            raise
+        reporter.log(f"Augmentation cuts from the images at their own size, which blurs them a little. {error}")
+        return None
     row_of = dict(zip(first["file"], first["row"], strict=True))
-    there = made.samples[(made.samples["status"] == "ok") & made.samples["file"].map(row_of).ge(0)]
+    wanted = made.samples[made.samples["file"].map(row_of).ge(0)]
+    missed = set(wanted["file"][wanted["status"] != "ok"])
+    if begun and not missed <= set(begun["without"]):
+        raise OutsideError("Some images cannot be read just now that this run has learnt from. Resume it later.")
+    missed |= set(begun["without"] if begun else ())
+    there = wanted[~wanted["file"].isin(missed)]
+    rows = np.full(len(prepared.images), -1, np.int64)
     rows[there["file"].map(row_of).to_numpy(np.int64)] = there["row"].to_numpy(np.int64)
-    return made.images, rows
+    return Copies(made.images, rows, sorted(missed))
 
 
 def _engine_of(run: Run) -> str:

@@ -278,7 +278,7 @@ class Runs:
         for info in list(run.store.list()):
             run.store.delete(info.key)
         if (path := run.store.local_path("run.json")) is not None:
-            _remove_empty(path.parent)
+            shutil.rmtree(path.parent, ignore_errors=True)  # with what a killed process left half-written
         shutil.rmtree(run._fetched, ignore_errors=True)  # copies of a remote run's files
 
     def _run(self, run_id: str) -> Run:
@@ -361,12 +361,6 @@ def _alive(status: Status) -> bool | None:
 def _default_name(record: dict[str, Any], now: datetime) -> str:
     bucket = str(record.get("bucket") or record["kind"]).rstrip("/").rpartition("/")[2]
     return " ".join(p for p in (bucket, record.get("target"), f"{now:%m-%d %H:%M}") if p)
-
-
-def _remove_empty(folder: Path) -> None:
-    for path in sorted((p for p in folder.rglob("*") if p.is_dir()), reverse=True):
-        path.rmdir()
-    folder.rmdir()
 
 
 def _plain(value: Any) -> Any:

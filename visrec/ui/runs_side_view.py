@@ -4,7 +4,7 @@ import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
-from visrec.errors import VisrecError
+from visrec.errors import InputError, VisrecError
 from visrec.ui import cached, charts, widgets, wording
 
 CURVES = {"tune_accuracy": "accuracy on tune", "tune_loss": "loss on tune", "accuracy": "accuracy on train"}
@@ -117,7 +117,11 @@ def _gaps(url: str, run_id: str) -> pd.DataFrame:
     names = [n for n in run.record.get("by") or run.record.get("attributes") or () if n in table][:WATCHED]
     if not names:
         return pd.DataFrame()
-    counted = load_predictions(table, split=default_split(table), attributes=names, labels=run.labels())
+    try:
+        split = default_split(table)
+    except InputError:  # every image was seen in training: there is nothing to judge the groups by
+        return pd.DataFrame()
+    counted = load_predictions(table, split=split, attributes=names, labels=run.labels())
     found = audit(counted, by=tuple(names), outcome="correct").marginal_gaps
     rows = []
     for name, frame in found.items():

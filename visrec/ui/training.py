@@ -251,8 +251,9 @@ def cell_name(column: str) -> str:
     >>> cell_name("accuracy:race=Black,age=60-69")
     'Black · 60-69'
     """
-    parts = column.removeprefix(CELL).split(",")
-    return " · ".join(part.partition("=")[2] or part for part in parts)
+    from visrec.model.watch import values_of
+
+    return charts.cell_name(values_of(column.removeprefix(CELL)))
 
 
 def curve(history: pd.DataFrame, lines: dict[str, str]) -> go.Figure:
