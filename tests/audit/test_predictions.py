@@ -6,6 +6,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from visrec.audit import encode
 from visrec.audit.engine import audit
 from visrec.audit.filenames import file_keys, path_ends
 from visrec.audit.predictions import load_predictions
@@ -75,6 +76,38 @@ def test_quantile_bins_are_of_equal_size(faces):
     rows = faces.assign(size=np.arange(len(faces)) ** 1.5)
     predictions = load_predictions(rows, bins={"size": 4}, attributes=["size"])
     assert predictions.cube.table(["size"]).predicted.tolist() == [750] * 4
+
+
+def test_a_quantile_edge_is_a_number_of_the_column():
+    """Found among rounded numbers, an edge of 0.3 put the rows of exactly 0.3 into the bin below it."""
+    rows = pd.DataFrame({"label": ["x", "y"] * 50, "prediction": ["x", "y"] * 50, "size": [0.1] * 50 + [0.3] * 50})
+    predictions = load_predictions(rows, bins={"size": 2}, attributes=["size"])
+
+    assert ("below 0.3", "0.3 and more") == predictions.attributes[0].values
+    assert [50, 50] == predictions.cube.table(["size"]).predicted.tolist()
+
+
+def test_large_edges_keep_names_of_their_own():
+    """Dates written as numbers differ in the last of eight digits."""
+    assert 4 == len(set(encode.bin_names([20261127, 20261128, 20261129])))
+
+
+@pytest.mark.parametrize("flipped", [False, True])
+def test_a_lone_score_column_speaks_for_the_class_it_is_named_after(flipped):
+    """Whatever the model predicts: a threshold of 0.3 makes every answer F, at scores below a half."""
+    rows = pd.DataFrame({"label": list("MFMF"), "prediction": ["F"] * 4, "score:F": [0.35, 0.45, 0.31, 0.44]})
+    if flipped:
+        rows = rows.rename(columns={"score:F": "score:M"})
+    notes = load_predictions(rows).notes
+
+    assert any(f"read as the score of '{'M' if flipped else 'F'}'" in note for note in notes)
+
+
+def test_a_lone_score_column_without_any_prediction_asks_for_its_class():
+    """Nothing tells which of the two it is for."""
+    rows = pd.DataFrame({"label": list("MFMF"), "prediction": [None] * 4, "s": [0.35, 0.45, 0.31, 0.44]})
+    with pytest.raises(InputError, match="--score-class"):
+        load_predictions(rows, scores="s", labels=["F", "M"])
 
 
 def test_ages_sort_as_people_sort_them():

@@ -101,6 +101,39 @@ def test_search_without_noise_flatters_less_than_noise():
     assert found.fitted_gap > found.gap
 
 
+def test_a_gap_is_not_closed_by_a_threshold_that_the_worst_group_does_not_reach():
+    """At 0.865 four rows of C are selected: too few to judge, and so the gap among the others looked closed."""
+    rng, parts = np.random.default_rng(0), []
+    for name, n, ppv, top in (("A", 400, 0.95, 0.99), ("B", 400, 0.94, 0.99), ("C", 45, 0.62, 0.88)):
+        right = rng.permutation(np.arange(n) < ppv * n)
+        score = [*np.linspace(0.55, top, n), *[0.1] * 40 * n]
+        parts.append(pd.DataFrame({"g": name, "label": [*np.where(right, "yes", "no"), *["no"] * 40 * n], "s": score}))
+    rows = pd.concat(parts, ignore_index=True)
+    rows["prediction"] = np.where(rows["s"] >= 0.5, "yes", "no")
+    predictions = load_predictions(rows, scores="s", score_class="yes")
+    result = audit(predictions, by="g", outcome="yes", replicates=50)
+    scores = result.scores()
+    found = thresholds.choose(scores, result.question, "ppv")
+    counts = thresholds.table_at(scores, found.thresholds[0], "yes").counts
+    sweep = thresholds.sweep(scores, "ppv")
+
+    assert (counts[:, :, 1].sum(1) >= 30).all()
+    assert found.gap > 0.1
+    for threshold, gap in sweep[["threshold", "gap"]].to_numpy():
+        selected = thresholds.table_at(scores, threshold, "yes").counts[:, :, 1].sum(1)
+        assert np.isnan(gap) == (selected < 30).any()
+
+
+@pytest.mark.parametrize("score", [0.005, 0.1, 0.4, 0.55, 0.8])
+def test_rows_exactly_on_the_threshold_are_selected_in_a_large_table_too(score):
+    """Kept in bins, their mean fell just below the score that all of them have."""
+    rows = pd.DataFrame({"label": ["yes", "no"] * 500, "prediction": "yes", "g": "a", "score:yes": score})
+    rows["score:no"] = 1 - score
+    for keep_rows in (True, False):
+        result = audit(load_predictions(rows, keep_rows=keep_rows), by="g", outcome="yes", replicates=20)
+        assert 1000 == thresholds.table_at(result.scores(), score, "yes").counts[:, :, 1].sum()
+
+
 def test_recalibration_mends_overconfident_scores(faces):
     """Scores pushed to the ends are pulled back, cross-fitted, in every cell."""
     logit = np.log(faces["score:yes"] / faces["score:no"])

@@ -48,6 +48,25 @@ def test_holm_equals_statsmodels_and_leaves_out_what_was_not_tested(p):
         assert ours[known] == pytest.approx(multipletests(p[known], method="holm")[1], abs=1e-9)
 
 
+def test_a_small_cell_against_millions_of_rows_takes_no_memory_of_theirs():
+    """Fisher's p of scipy, for sixty cells at once, in what a few thousand rows would need."""
+    import tracemalloc
+
+    from scipy.stats import fisher_exact
+
+    x1, n1 = np.arange(60) % 6, np.full(60, 5)
+    tracemalloc.start()
+    p, exact = intervals.pair_p_values(x1, n1, 100_000, 1_000_000)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+
+    assert exact.all()
+    assert peak < 10e6
+    for hits in range(6):
+        assert p[hits] == pytest.approx(fisher_exact([[hits, 5 - hits], [100_000, 900_000]])[1], abs=1e-9)
+    assert p[:6].tolist() == intervals.pair_p_values(np.full(6, 100_000), 1_000_000, x1[:6], n1[:6])[0].tolist()
+
+
 @given(a=counts, b=counts)
 @settings(max_examples=60, deadline=None)
 def test_pair_tests_equal_statsmodels_and_scipy(a, b):

@@ -167,7 +167,8 @@ def _rest_frame(rate: str, share: Shares, drawn: np.ndarray, names, table: CellT
     null_low, null_high = percentiles(null)
     ratio_low, ratio_high = percentiles(_divided(boot, boot_rest))
     few = (n < max(question.min_count, 1)) | (n.sum() - n < max(question.min_count, 1))
-    p, _ = pair_p_values(x, n, x.sum() - x, n.sum() - n)
+    p = np.full(len(n), np.nan)
+    p[~few], _ = pair_p_values(x[~few], n[~few], (x.sum() - x)[~few], (n.sum() - n)[~few])
     return pd.DataFrame(
         {
             "rate": rate,
@@ -184,7 +185,7 @@ def _rest_frame(rate: str, share: Shares, drawn: np.ndarray, names, table: CellT
             "ratio": _divided(seen, rest),
             "ratio_low": ratio_low,
             "ratio_high": ratio_high,
-            "p": np.where(few, np.nan, p),
+            "p": p,
             "too_few": few,
         }
     )

@@ -82,7 +82,7 @@ def bin_names(edges: Sequence[float]) -> list[str]:
     >>> bin_names([0, 3, 10])
     ['below 0', '0 to <3', '3 to <10', '10 and more']
     """
-    text = [f"{e:g}" for e in edges]
+    text = [f"{e:.15g}" for e in edges]  # no two edges may get one name
     inner = [f"{a} to <{b}" for a, b in itertools.pairwise(text)]
     return [f"below {text[0]}", *inner, f"{text[-1]} and more"]
 

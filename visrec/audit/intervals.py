@@ -9,6 +9,8 @@ import numpy as np
 from scipy import special
 
 LEVEL = 0.95
+BLOCK = 1 << 20
+"""Probabilities worked on at once in Fisher's test."""
 
 
 def wilson(x, n, level: float = LEVEL) -> tuple[np.ndarray, np.ndarray]:
@@ -145,17 +147,21 @@ def fisher(x1, n1, x2, n2) -> np.ndarray:
 
     Notes
     -----
-    Works on one row of hypergeometric probabilities per pair over the possible counts of the rarer answer,
-    which is short exactly where Fisher's test is used.
+    Works on one row of hypergeometric probabilities per pair, over how many of the rarer answers the smaller cell may
+    hold. Where an expected count is below 5, that is at most the root of five times the rows of both.
     """
     x1, n1, x2, n2 = (np.asarray(a, dtype=np.int64) for a in (x1, n1, x2, n2))
+    swap = n1 > n2
+    x1, n1, x2, n2 = (np.where(swap, b, a) for a, b in ((x1, x2), (n1, n2), (x2, x1), (n2, n1)))
     flip = 2 * (x1 + x2) > n1 + n2
     x1, x2 = np.where(flip, n1 - x1, x1), np.where(flip, n2 - x2, x2)
     hits = x1 + x2
     result = np.empty(len(x1))
-    for start in range(0, len(x1), 4096):
-        part = slice(start, start + 4096)
-        k = np.arange(int(hits[part].max(initial=0)) + 1)[None, :]
+    most = np.minimum(hits, n1)
+    block = max(1, BLOCK // (int(most.max(initial=0)) + 1))
+    for start in range(0, len(x1), block):
+        part = slice(start, start + block)
+        k = np.arange(int(most[part].max(initial=0)) + 1)[None, :]
         weights = _hypergeometric(k, n1[part, None], n2[part, None], hits[part, None])
         seen = np.take_along_axis(weights, x1[part, None], axis=1)
         # tables exactly as likely as the one seen count; 1e-7 forgives rounding, as R and scipy do

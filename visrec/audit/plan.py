@@ -115,4 +115,20 @@ def _edges(source: Source, name: str, rule) -> list[float]:
     if not isinstance(rule, int):
         return [float(e) for e in rule]
     values = [to_numbers(b[name], name, source.name).astype(np.float32) for b in source.batches([name])]
-    return encode.quantile_edges(np.concatenate(values), rule)
+    return _as_they_are(encode.quantile_edges(np.concatenate(values), rule), source, name)
+
+
+def _as_they_are(edges: list[float], source: Source, name: str) -> list[float]:
+    """Edges found among float32 values, to save memory, as the numbers of the column that they stand for.
+
+    Rounded up, an edge of 0.3 would put the rows of exactly 0.3 into the bin below.
+    """
+    rounded = np.asarray(edges, np.float32)
+    exact = np.full(len(edges), np.inf)
+    for batch in source.batches([name]):
+        values = to_numbers(batch[name], name, source.name)
+        places = np.searchsorted(rounded, values.astype(np.float32))
+        at = np.minimum(places, len(rounded) - 1)
+        hit = rounded[at] == values.astype(np.float32)
+        np.minimum.at(exact, at[hit], values[hit])
+    return np.where(np.isfinite(exact), exact, edges).tolist()

@@ -13,7 +13,7 @@ import pyarrow as pa
 from visrec.audit import encode
 from visrec.audit.cube import UNKNOWN, Attribute
 from visrec.audit.filenames import file_keys
-from visrec.audit.plan import Plan
+from visrec.audit.plan import SCORE, Plan
 from visrec.audit.sources import Source, codes, to_numbers, to_text
 from visrec.errors import InputError
 
@@ -112,7 +112,7 @@ class Reader:
         if plan.classes:
             self._classes.encode(np.arange(len(plan.classes)), plan.classes)
         self._words = [encode.Vocabulary(name) for name in plan.attributes]
-        self._single = _SingleScore(plan.score_class)
+        self._single = _SingleScore(plan.score_class, plan.scores.get("", ""))
 
     def chunks(self, with_files: bool = True) -> Iterator[Chunk]:
         """Each batch as codes, without the rows that cannot be used."""
@@ -174,7 +174,7 @@ class Reader:
                 f"One score column can only speak for two classes, but {self.source.name} has {len(labels)}: "
                 f"{', '.join(labels[:8])}. Give one column per class, named score:<class>."
             )
-        chosen = self._single.chosen(self._classes.words)
+        chosen = self._single.chosen(self._classes.words, labels)
         if chosen not in labels:
             raise InputError(f"The score's class '{chosen}' is not one of the classes {labels[0]} and {labels[1]}.")
         note = f"The score column is read as the score of '{chosen}'."
@@ -289,10 +289,15 @@ class Reader:
 
 
 class _SingleScore:
-    """Finds out which of two classes a lone score column speaks for: the one predicted at high scores."""
+    """Finds out which of two classes a lone score column speaks for.
 
-    def __init__(self, given: str | None):
+    The class given, else the one that the column is named after (``score:<class>``), else the one predicted at high
+    scores.
+    """
+
+    def __init__(self, given: str | None, column: str):
         self.given = given
+        self.named = column.removeprefix(SCORE) if column.startswith(SCORE) else None
         self.sums: dict[int, tuple[float, int]] = {}
 
     def learn(self, chunk: Chunk) -> None:
@@ -304,11 +309,17 @@ class _SingleScore:
             total, n = self.sums.get(code, (0.0, 0))
             self.sums[code] = (total + float(chosen.sum()), n + len(chosen))
 
-    def chosen(self, words: Sequence[str]) -> str:
-        """The class given, else the one whose predicted rows score highest on average."""
+    def chosen(self, words: Sequence[str], classes: Sequence[str]) -> str:
+        """The class; ``words`` are what the predictions' codes stand for. `InputError` where nothing tells."""
         if self.given:
             return self.given
+        if self.named in classes:
+            return self.named
         means = {words[code]: total / n for code, (total, n) in self.sums.items()}
+        if not means:
+            raise InputError(
+                "No row has a prediction, so nothing tells which class the scores are for. Name it with --score-class."
+            )
         if len(means) == 1 and len(words) == 2:
             only, mean = next(iter(means.items()))
             return only if mean >= 0.5 else next(w for w in words if w != only)

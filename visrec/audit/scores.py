@@ -295,7 +295,8 @@ def _from_bins(predictions: Predictions, by, outcome: str, place: int, where) ->
         return np.rint(np.bincount(entry, weights=weight, minlength=len(key))).astype(np.int64)
 
     n = np.bincount(entry, weights=cube.count, minlength=len(key))
-    mean = np.bincount(entry, weights=score * cube.count, minlength=len(key)) / n
+    # rounded, lest a mean of scores that are all 0.8 fall just below a threshold of 0.8
+    mean = np.round(np.bincount(entry, weights=score * cube.count, minlength=len(key)) / n, 9)
     return CellScores(
         by, keys, key // BINS, mean, total(cube.count * positive), total(cube.count * ~positive),
         total(cube.count * selected), total(cube.count * (positive & selected)), 1 / BINS,

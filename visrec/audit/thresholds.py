@@ -86,10 +86,11 @@ def sweep(scores: CellScores, rate: str, min_count: int = 30) -> pd.DataFrame:
 
     Returns
     -------
-    DataFrame: threshold, gap (NaN with fewer than two cells that rest on ``min_count`` rows), accuracy (all rows)
+    DataFrame: threshold, gap (over the cells that rest on ``min_count`` rows at the model's own answers; NaN where
+    these are fewer than two, or where one of them falls below at this threshold), accuracy (all rows)
     """
     counts = counts_at_steps(scores)
-    gap, accuracy = _gap(counts, rate, min_count), _accuracy(counts)
+    gap, accuracy = _gap(counts, rate, min_count, _asked(scores, rate, min_count)), _accuracy(counts)
     return pd.DataFrame({"threshold": EDGES, "gap": gap, "accuracy": accuracy})
 
 
@@ -130,13 +131,14 @@ def choose(
     """
     if rate not in PARTS:
         raise InputError(f"No threshold decides the rate '{rate}'. {nearest(rate, PARTS)}")
+    least, asked = question.min_count, _asked(scores, rate, question.min_count)
     counts = counts_at_steps(scores)
     search = _search_each if per_cell else _search_one
-    found = search(counts, rate, question.min_count, most_cost)
+    found = search(counts, rate, least, most_cost, asked)
     seen = _picked(counts, found)
     fitted = np.zeros((scores.size, 4))
     for others, held in folds(scores, question.seed):
-        place = search(counts_at_steps(others), rate, question.min_count, most_cost)
+        place = search(counts_at_steps(others), rate, least * (1 - 1 / FOLDS), most_cost, asked)
         fitted += _picked(counts_at_steps(held), place)
     table = _two_classes(scores, np.rint(fitted).astype(np.int64).reshape(-1, 2, 2), question.outcome)
     own = _own_counts(scores)
@@ -144,11 +146,11 @@ def choose(
         rate,
         EDGES[found],
         scores.keys,
-        float(_gap(seen, rate, question.min_count)),
+        float(_gap(seen, rate, least, asked)),
         float(_accuracy(seen)),
-        float(_gap(fitted, rate, question.min_count)),
+        float(_gap(fitted, rate, least, asked)),
         float(_accuracy(fitted)),
-        float(_gap(own, rate, question.min_count)),
+        float(_gap(own, rate, least, asked)),
         float(_accuracy(own)),
         table,
         gap_table(table, question),
@@ -235,27 +237,34 @@ def _concatenated(parts: Sequence[CellScores]) -> CellScores:
     return replace(parts[0], **{name: np.concatenate([getattr(p, name) for p in parts]) for name in columns})
 
 
-def _search_one(counts: np.ndarray, rate: str, min_count: int, most_cost: float) -> np.ndarray:
-    gap, accuracy = _gap(counts, rate, min_count), _accuracy(counts)
+def _asked(scores: CellScores, rate: str, min_count: int) -> np.ndarray:
+    """Which cells a gap is of, bool (cells,): those whose rate rests on enough rows at the model's own answers.
+
+    The same cells at every threshold: else a threshold that nobody of the worst cell reaches would close the gap.
+    """
+    return _own_counts(scores)[:, list(PARTS[rate][1])].sum(-1) >= max(min_count, 1)
+
+
+def _search_one(counts: np.ndarray, rate: str, min_count: float, most_cost: float, asked: np.ndarray) -> np.ndarray:
+    gap, accuracy = _gap(counts, rate, min_count, asked), _accuracy(counts)
     allowed = (accuracy >= np.nanmax(accuracy) - most_cost) & _discriminates(counts)
     value = np.where(allowed & ~np.isnan(gap), gap, np.inf)
     best = np.flatnonzero(value <= value.min() + 1e-12)
     return np.full(counts.shape[1], best[np.argmax(accuracy[best])])
 
 
-def _search_each(counts: np.ndarray, rate: str, min_count: int, most_cost: float) -> np.ndarray:
+def _search_each(counts: np.ndarray, rate: str, min_count: float, most_cost: float, asked: np.ndarray) -> np.ndarray:
     """Aim every cell at one level of the rate; the level with the smallest gap that keeps the accuracy."""
-    one = _search_one(counts, "accuracy", 0, 1.0) if counts.shape[1] < 2 else _most_accurate(counts)
+    one = _most_accurate(counts)
     limit = _accuracy(_picked(counts, one)) - most_cost
     top, base = PARTS[rate]
     value = ratio(counts[:, :, list(top)].sum(-1), counts[:, :, list(base)].sum(-1))
-    small = np.nan_to_num(counts[0, :, list(base)].sum(0)) < min_count
     options = []
     for level in np.linspace(0, 1, 101):
         off = np.where(np.isnan(value), np.inf, np.abs(value - level))
-        place = np.where(small | np.isinf(off.min(axis=0)), one, off.argmin(axis=0))
+        place = np.where(~asked | np.isinf(off.min(axis=0)), one, off.argmin(axis=0))
         picked = _picked(counts, place)
-        gap, accuracy = float(_gap(picked, rate, min_count)), float(_accuracy(picked))
+        gap, accuracy = float(_gap(picked, rate, min_count, asked)), float(_accuracy(picked))
         if accuracy >= limit and not np.isnan(gap) and _discriminates(picked):
             options.append((round(gap, 12), -accuracy, place))
     return min(options, key=lambda o: o[:2])[2] if options else one
@@ -277,13 +286,14 @@ def _picked(counts: np.ndarray, place: np.ndarray) -> np.ndarray:
     return counts[place, np.arange(counts.shape[1])]
 
 
-def _gap(counts: np.ndarray, rate: str, min_count: int) -> np.ndarray:
-    """Max-min gap of a rate over cells: counts (..., cells, 4) to (...)."""
+def _gap(counts: np.ndarray, rate: str, min_count: float, asked: np.ndarray) -> np.ndarray:
+    """Max-min gap of a rate over the cells asked for: counts (..., cells, 4) to (...); NaN where one is too small."""
     top, base = PARTS[rate]
-    share = Shares(counts[..., list(top)].sum(-1), counts[..., list(base)].sum(-1))
-    value = np.where(share.n >= max(min_count, 1), share.value, np.nan)
-    spread = np.fmax.reduce(value, axis=-1) - np.fmin.reduce(value, axis=-1)
-    return np.where((~np.isnan(value)).sum(axis=-1) > 1, spread, np.nan)
+    share = Shares(counts[..., asked, :][..., list(top)].sum(-1), counts[..., asked, :][..., list(base)].sum(-1))
+    if asked.sum() < 2:
+        return np.full(counts.shape[:-2], np.nan)
+    known = (share.n >= max(min_count, 1)).all(axis=-1)
+    return np.where(known, share.value.max(axis=-1) - share.value.min(axis=-1), np.nan)
 
 
 def _accuracy(counts: np.ndarray) -> np.ndarray:
