@@ -2,6 +2,7 @@
 
 import json
 
+import pandas as pd
 import pytest
 
 from visrec.audit.predictions import load_predictions
@@ -203,3 +204,47 @@ def test_a_table_can_be_kept_as_a_run_for_the_pages(faces, tmp_path, capsys, mon
     assert kept["cells"] == document["cells"]
     assert kept["rows"] == 2000
     assert call(capsys, document["kept_as"], "--keep", "again")[0] == 2
+
+
+def test_a_kept_table_keeps_its_labels_whatever_its_attributes_are_called(faces, tmp_path, capsys, monkeypatch):
+    """A column called label that is no label, and others with names of ours, overwrite nothing."""
+    monkeypatch.setenv("VISREC_RUNS", str(tmp_path / "runs"))
+    path = tmp_path / "mine.csv"
+    own = {"label": "gender", "prediction": "answer", "age": "label", "file": "image"}
+    words = {"prediction": ["p", "q", "r"] * 1000, "file": ["x", "y"] * 1500, "score": ["low", "high"] * 1500}
+    faces.drop(columns=["score:no", "score:yes"]).rename(columns=own).assign(**words).to_csv(path, index=False)
+    asked = ["--label", "gender", "--prediction", "answer", "--by", "label,race"]
+    kept_so = ["--file-column", "image", "--keep", "mine"]
+    document = json.loads(call(capsys, path, *asked, *kept_so, "--no-aif360", "--json")[1])
+    kept_as = document["kept_as"]
+    kept = json.loads(call(capsys, kept_as, "--no-aif360", "--json")[1])
+
+    assert kept["by"] == ["label (column)", "race"]
+    assert kept["confusion"] == document["confusion"]
+    assert [c["accuracy"] for c in kept["cells"]] == [c["accuracy"] for c in document["cells"]]
+    asked = ["--by", "prediction (column),score (column)", "--where", "file (column)=x", "--json", "--no-aif360"]
+    assert json.loads(call(capsys, kept_as, *asked)[1])["rows"] == 1500
+
+
+@pytest.mark.parametrize("seed", ["-1", str(2**32)])
+def test_a_seed_out_of_range_is_a_sentence(table, capsys, seed):
+    """Both ends are NumPy's; nobody has to know its traceback."""
+    code, out, err = call(capsys, table, "--by", "race", "--seed", seed, "--json")
+    assert (code, out) == (2, "")
+    assert "The seed is" in err
+
+
+def test_a_parquet_table_may_hold_embeddings_and_numbered_files(tmp_path, capsys):
+    """Lists make no groups and are refused by a sentence when named; files may be numbers."""
+    rows = pd.DataFrame({"file": range(40), "label": ["x", "y"] * 20, "prediction": ["x"] * 40})
+    rows = rows.assign(embedding=[[0.5, 1.0]] * 40, box=[{"left": 1}] * 40)
+    rows.to_parquet(tmp_path / "t.parquet")
+    pd.DataFrame({"file": range(40), "g": list("ppqq") * 10}).to_parquet(tmp_path / "g.parquet")
+    asked = [tmp_path / "t.parquet", "--attributes", tmp_path / "g.parquet", "--json", "--no-aif360"]
+    code, out, _ = call(capsys, *asked, "--scan", "--by", "g")
+    assert code == 0
+    assert json.loads(out)["subset"]["attributes"] == ["g"]
+    for name in ("embedding", "box"):
+        code, _, err = call(capsys, *asked, "--by", name)
+        assert code == 2
+        assert "holds lists or structures" in err

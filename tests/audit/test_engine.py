@@ -10,11 +10,13 @@ import pytest
 from visrec.audit import planner, variance
 from visrec.audit.cells import CellTable
 from visrec.audit.cube import parse_where
-from visrec.audit.engine import audit
+from visrec.audit.document import AVERAGES
+from visrec.audit.engine import RESERVED, audit
 from visrec.audit.gaps import Question
 from visrec.audit.metric_text import AIF360_TEXT, RATE_TEXT, aif360_text
 from visrec.audit.predictions import load_predictions
 from visrec.audit.rates import RATES, Shares
+from visrec.audit.subset_scan import rate_lines
 from visrec.cli.output import jsonable
 from visrec.errors import InputError
 
@@ -332,3 +334,50 @@ def test_another_minimum_count_is_the_audit_made_with_it(faces, outcome):
         own = audit(predictions, by=["race", "age"], outcome=outcome, min_count=count)
 
         assert own.to_json(aif360=False) == first.asking(60).asking(count).to_json(aif360=False)
+
+
+def test_no_figure_of_a_cell_can_be_lost_to_an_attribute_of_its_name(result):
+    """Every column that stands beside the attributes is refused as a name of one."""
+    ours = [*result.cells, *result.auc, *result.calibration, *AVERAGES]
+    assert set(ours) - set(result.by) <= RESERVED
+    assert {"threshold", "tpr_low", "missing_n", "f1_high"} <= RESERVED
+
+
+@pytest.mark.parametrize("name", ["error", "tpr_low", "micro_tpr"])
+def test_an_attribute_named_like_a_column_of_a_figure_is_refused(faces, name):
+    """By a sentence; no KeyError, and no lost name."""
+    with pytest.raises(InputError, match="has the name of a figure"):
+        audit(load_predictions(faces.rename(columns={"race": name})), by=name, outcome="yes")
+
+
+def many_cells(rows: int, sizes: list[int], seed: int = 0):
+    """Rows of so many attributes with so many values each, every answer drawn."""
+    rng = np.random.default_rng(seed)
+    table = pd.DataFrame({f"g{i}": rng.integers(0, size, rows).astype(str) for i, size in enumerate(sizes)})
+    table["label"], table["prediction"] = rng.choice(["x", "y", "z"], rows), rng.choice(["x", "y", "z"], rows)
+    return load_predictions(table)
+
+
+@pytest.mark.parametrize("outcome", ["correct", "y"])
+def test_a_scan_takes_more_cells_than_a_crossing_may_have(outcome):
+    """People cannot read 20,000 cells; the scan can."""
+    predictions = many_cells(30_000, [5] * 8)
+    names = [a.name for a in predictions.attributes]
+    lines = rate_lines(predictions.cube, Question(outcome, "leave", 30, 0, 5), "accuracy", names)
+
+    assert len(lines.count) > 20_000
+    assert lines.count.sum() == 30_000
+    assert lines.observed.sum() / 30_000 == audit(predictions, by=(), outcome=outcome).overall.loc[0, "accuracy"]
+    with pytest.raises(InputError, match="at most 20,000 can be audited"):
+        predictions.cube.table(names)
+
+
+def test_cells_of_many_large_attributes_are_those_of_the_rows():
+    """50 ** 12 is beyond 64 bits; the numbers of the cells must not wrap around."""
+    cube = many_cells(3_000, [50] * 12).cube
+    names = [a.name for a in cube.attributes]
+    cell, values = cube.keys(names)
+
+    assert (values[cell].T == cube.codes).all()
+    assert len(values) == len(np.unique(cube.codes, axis=1).T)
+    assert (np.unique(values, axis=0) == values).all()  # in natural order

@@ -365,3 +365,19 @@ def test_recalibration_is_shown_cross_fitted(app, run):
     [metric] = [m for m in app.metric if m.label == "Brier, one curve"]
     assert f"{whole:.3f}" == metric.value
     assert "every row's new score comes from a curve that was fitted without it" in words(app)
+
+
+@pytest.mark.parametrize("section", ["AIF360 metrics", "Scores"])
+def test_a_slice_without_any_prediction_says_so(places, app, section):
+    """The model answered no image of one group: nothing to measure there, and no fault."""
+    from tests.pages.conftest import drawn_predictions, make_run
+
+    run = make_run(places)
+    rows = drawn_predictions()
+    rows.loc[rows["race"] == "White", ["prediction", "score:Female", "score:Male"]] = None
+    run.write_table("predictions.parquet", rows)
+    open_page(app, PAGES[2], section=section, outcome="Male", where_race="White")
+
+    assert not app.exception
+    assert not app.error
+    assert any("No prediction here" in s.value for s in app.subheader)

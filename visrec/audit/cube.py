@@ -99,34 +99,38 @@ class Cube:
             sums,
         )
 
-    def keys(self, by: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    def keys(self, by: Sequence[str], most: int | None = MAX_CELLS) -> tuple[np.ndarray, np.ndarray]:
         """Which cell of the crossing each line belongs to.
+
+        Parameters
+        ----------
+        by : attributes to cross
+        most : so many cells are allowed; None for any number
 
         Returns
         -------
         cell : int64 (lines,), place among the non-empty cells in natural order
         values : int32 (cells, len(by)), the attribute codes of those cells
+
+        Raises
+        ------
+        InputError
+            For more than ``most`` cells.
         """
+        from visrec.audit.counting import unique_columns  # which imports the cube
+
         places = [self.attribute(name) for name in by]
-        sizes = [len(self.attributes[p].values) for p in places]
-        key = np.zeros(self.count.shape, dtype=np.int64)
-        for place, size in zip(places, sizes, strict=True):
-            key = key * size + self.codes[place]
-        present, cell = np.unique(key, return_inverse=True)
-        if len(present) > MAX_CELLS:
+        present, cell = unique_columns(self.codes[places])
+        if most is not None and present.shape[1] > most:
             raise InputError(
-                f"Crossing {', '.join(by)} gives {len(present):,} cells; at most {MAX_CELLS:,} can be audited. "
+                f"Crossing {', '.join(by)} gives {present.shape[1]:,} cells; at most {most:,} can be audited. "
                 "Cross fewer attributes, or gather their values into bins."
             )
-        values = np.empty((len(present), len(places)), dtype=np.int32)
-        for column in range(len(places) - 1, -1, -1):
-            values[:, column] = present % sizes[column]
-            present = present // sizes[column]
-        return cell, values
+        return cell, np.ascontiguousarray(present.T, dtype=np.int32)
 
-    def table(self, by: Sequence[str]) -> CellTable:
-        """Counts of the non-empty cells of a crossing."""
-        cell, values = self.keys(by)
+    def table(self, by: Sequence[str], most: int | None = MAX_CELLS) -> CellTable:
+        """Counts of the non-empty cells of a crossing; ``most`` as in `keys`."""
+        cell, values = self.keys(by, most)
         k = len(self.labels)
         flat = (cell * k + self.label) * (k + 1) + self.prediction + 1
         counts = np.bincount(flat, weights=self.count, minlength=len(values) * k * (k + 1))

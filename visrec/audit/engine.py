@@ -34,8 +34,16 @@ from visrec.audit.metric_text import gap_sentence
 from visrec.audit.predictions import Predictions
 from visrec.errors import InputError
 
-RESERVED = {"n", "absent", "enough", "base_rate", "averages", "confusion", "all", *rates.RATES}
+RESERVED = {
+    "n", "absent", "enough", "base_rate", "averages", "confusion", "all", *document.AVERAGES,
+    *(f"{rate}{aspect}" for rate in rates.RATES for aspect in ("", "_low", "_high", "_n")),
+    "positives", "negatives", "auc", "low", "high", "error",
+    "mean_score", "observed", "calibration_gap", "ece", "brier", "threshold",
+}  # fmt: skip
 """Names of our own columns, which no attribute of a crossing can have."""
+
+MOST_SEED = 2**32 - 1
+"""The largest seed of a legacy NumPy generator, which the subset scan shares with AIF360."""
 
 KEEP_CELLS = 300
 """Redraws of a crossing of more cells are not kept between two minimum counts: they take 32 kB a cell."""
@@ -332,6 +340,8 @@ def audit(
         raise InputError(f"missing is '{missing}'; expected 'leave' or 'wrong'.")
     if min_count < 0 or replicates < 1:
         raise InputError(f"min_count is {min_count} and replicates {replicates}; expected at least 0 and 1.")
+    if not 0 <= seed <= MOST_SEED:
+        raise InputError(f"The seed is {seed}; expected a whole number from 0 to {MOST_SEED}. Choose another.")
     known = [a.name for a in predictions.attributes]
     for name in by:
         predictions.cube.attribute(name)

@@ -187,6 +187,7 @@ def join(source: Source, attributes: Source, file: str) -> tuple[JoinedSource, d
         keys=keys[order],
         depth=depth,
         extra_nulls=attributes.nulls,
+        nested=(*source.nested, *(c for c in attributes.nested if c not in source.columns)),
     )
     return joined, {"matched": matched, "unmatched": len(sample) - matched, "depth": depth}
 
@@ -224,7 +225,7 @@ def path_ends(names, depth: int):
     """
     if isinstance(names, pa.ChunkedArray):
         names = names.combine_chunks()
-    if pa.types.is_dictionary(names.type):
+    if not (pa.types.is_string(names.type) or pa.types.is_large_string(names.type)):  # a dictionary, or numbers
         names = names.cast(pa.string())
     if depth == 0:
         return names

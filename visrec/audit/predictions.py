@@ -24,6 +24,9 @@ from visrec.errors import InputError
 KEEP_ROWS = 2_000_000
 """Up to this many rows are kept one by one (for exact ROC and galleries); larger tables are only counted."""
 
+OWN_COLUMNS = ("file", "split", "label", "prediction", "score")
+"""Columns of `Predictions.frame` and of a run's predictions that no attribute may overwrite."""
+
 Bins = Mapping[str, Sequence[float] | int]
 
 
@@ -99,7 +102,7 @@ class Predictions:
         return self.cube.score_sum is not None
 
     def frame(self, places: np.ndarray) -> pd.DataFrame:
-        """Some rows in words: file, label, prediction, score of the prediction, attributes.
+        """Some rows in words: file, label, prediction, score of the prediction, attributes as `column_names` has them.
 
         Parameters
         ----------
@@ -113,8 +116,9 @@ class Predictions:
             chosen = np.maximum(rows.prediction[places], 0)
             score = rows.scores[places, chosen]
             columns["score"] = np.where(rows.prediction[places] < 0, np.nan, score)
+        names = column_names([a.name for a in self.attributes])
         for i, attribute in enumerate(self.attributes):
-            columns[attribute.name] = np.array(attribute.values, dtype=object)[rows.codes[i, places]]
+            columns[names[attribute.name]] = np.array(attribute.values, dtype=object)[rows.codes[i, places]]
         return pd.DataFrame(columns)
 
     def find(self, where: Mapping[str, Sequence[str]] | None = None, label=None, prediction=None, wrong=None):
@@ -146,6 +150,21 @@ class Predictions:
                 f"{self.name} has {self.total:,} rows and was only counted; single rows are kept up to {KEEP_ROWS:,}."
             )
         return self.rows
+
+
+def column_names(attributes: Sequence[str]) -> dict[str, str]:
+    """The column of each attribute in a table in words: its name, or ``NAME (column)`` where we need the name.
+
+    >>> column_names(["race", "label"])
+    {'race': 'race', 'label': 'label (column)'}
+    """
+    columns: dict[str, str] = {}
+    for name in attributes:
+        column = name
+        while column in OWN_COLUMNS or (column != name and column in attributes):
+            column += " (column)"
+        columns[name] = column
+    return columns
 
 
 def load_predictions(

@@ -32,6 +32,7 @@ class Source:
     columns : its column names
     rows : number of rows, or None where only reading tells
     nulls : words that stand for a missing value
+    nested : columns of lists or structures (embeddings, boxes), which are none of ``columns``: no word stands for one
     """
 
     name: str
@@ -40,6 +41,7 @@ class Source:
     table: pa.Table | None = None
     path: Path | None = None
     nulls: tuple[str, ...] = MISSING_WORDS
+    nested: tuple[str, ...] = ()
 
     def missing(self, column: str) -> tuple[str, ...]:
         """The words of this column that stand for a missing value."""
@@ -63,7 +65,14 @@ class Source:
         ------
         NotFoundError
             Naming the nearest column and those there are.
+        InputError
+            For a column of lists or structures.
         """
+        if column in self.nested:
+            raise InputError(
+                f"The column '{column}' of {self.name} ({role}) holds lists or structures; expected one word or number "
+                "per row. Name another column, or write what is wanted of it as a column of its own."
+            )
         if column not in self.columns:
             raise NotFoundError(f"{self.name} has no column '{column}' ({role}). {nearest(column, self.columns, 30)}")
         return column
@@ -189,7 +198,17 @@ def _from_frame(frame: pd.DataFrame) -> Source:
 
 
 def _in_memory(table: pa.Table) -> Source:
-    return Source("the table", tuple(table.column_names), table.num_rows, table=table, nulls=BLANK)
+    columns, nested = _plain_and_nested(table.schema)
+    return Source("the table", columns, table.num_rows, table=table, nulls=BLANK, nested=nested)
+
+
+def _plain_and_nested(schema: pa.Schema) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Names of the columns that hold one value a row, and of those that hold lists or structures."""
+
+    def nested(kind: pa.DataType) -> bool:
+        return pa.types.is_nested(kind.storage_type if isinstance(kind, pa.BaseExtensionType) else kind)
+
+    return tuple(f.name for f in schema if not nested(f.type)), tuple(f.name for f in schema if nested(f.type))
 
 
 def _is_parquet(path: Path) -> bool:
@@ -204,7 +223,8 @@ def _open_parquet(path: Path) -> Source:
 
     try:
         with pq.ParquetFile(path) as file:
-            return Source(f"'{path.name}'", tuple(file.schema_arrow.names), file.metadata.num_rows, path=path)
+            columns, nested = _plain_and_nested(file.schema_arrow)
+            return Source(f"'{path.name}'", columns, file.metadata.num_rows, path=path, nested=nested)
     except (pa.ArrowInvalid, OSError) as error:
         raise InputError(f"'{path}' cannot be read as Parquet ({_first_line(error)}).") from None
 

@@ -7,13 +7,13 @@ no deviation). A scan always finds something, so its p compares the score with s
 
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 
 from visrec.audit import chance
-from visrec.audit.cells import binary_counts
+from visrec.audit.cells import binary_counts, outcome_index
 from visrec.audit.cube import Cube
 from visrec.audit.gaps import LEAST_IS_BEST, Question
 from visrec.audit.rates import PARTS
@@ -125,14 +125,26 @@ def scan(
 
 def rate_lines(cube: Cube, question: Question, rate: str, names: Sequence[str]) -> Lines:
     """Events and rows of the outcome's rate, by every combination of the attributes; expected = the pooled rate."""
-    table = cube.table(names)
+    cube = _two_classes(cube, question.outcome)
+    table = cube.table(names, None)  # what is scanned is no crossing for people: any number of cells will do
     counts = binary_counts(table, question.outcome, question.missing)
     top, base = PARTS[rate]
     x, n = counts[:, list(top)].sum(axis=1).astype(float), counts[:, list(base)].sum(axis=1).astype(float)
-    _, codes = cube.keys(names)
+    _, codes = cube.keys(names, None)
     keep = n > 0
     pooled = x.sum() / max(n.sum(), 1.0)
     return Lines(tuple(names), codes[keep].T, x[keep], n[keep], np.full(int(keep.sum()), pooled))
+
+
+def _two_classes(cube: Cube, outcome: str) -> Cube:
+    """The cube as the outcome sees it: a table of many cells takes k * k numbers a cell, and only 2 * 2 are asked."""
+    place = outcome_index(cube.labels, outcome)
+    if place is None:  # right answers lie on the diagonal, and that is all "correct" asks
+        labels, label, prediction = ("right", "wrong"), np.zeros_like(cube.label), cube.label != cube.prediction
+    else:
+        labels, label, prediction = ("", outcome), cube.label == place, cube.prediction == place
+    prediction = np.where(cube.prediction < 0, -1, prediction).astype(np.int32)
+    return replace(cube, labels=labels, label=label.astype(np.int32), prediction=prediction, score_sum=None)
 
 
 def best_subset(

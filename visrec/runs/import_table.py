@@ -148,7 +148,8 @@ def standard_table(predictions: "Predictions") -> "pd.DataFrame":
     -------
     DataFrame
         ``file`` (where there were names), ``label``, ``prediction`` (None where the model gave none),
-        ``score:<class>`` (0..1, where there were scores), then the attributes in words.
+        ``score:<class>`` (0..1, where there were scores), then the attributes in words; an attribute that has the
+        name of one of ours is called ``NAME (column)``.
     """
     import numpy as np
 
@@ -214,20 +215,22 @@ def _record(
     predictions: "Predictions", columns: Columns, images: str | None, fitted: dict, by: Sequence[str] | None
 ) -> dict:
     from visrec.audit.intervals import wilson
+    from visrec.audit.predictions import column_names
 
     rows = predictions.rows
     answered = rows.prediction >= 0
     right, n = int((rows.prediction == rows.label).sum()), int(answered.sum())
     low, high = (float(end[0]) for end in wilson([right], [n]))
-    attributes = [a.name for a in predictions.attributes]
+    names = column_names([a.name for a in predictions.attributes])
+    first = [a for a in by if a in names] if by else [a for a in names if a != columns.label][:2]
     value = right / n if n else None
     return {
         "kind": "imported-table",
         "bucket": images or "",
         "target": columns.label,
-        "by": [a for a in by if a in attributes] if by else [a for a in attributes if a != columns.label][:2],
+        "by": [names[a] for a in first],
         "labels": list(predictions.labels),
-        "attributes": attributes,
+        "attributes": list(names.values()),
         "settings": {"columns": dataclasses.asdict(columns), "images": images, "file_names": fitted},
         "decisions": list(predictions.notes),
         "skipped": [dataclasses.asdict(s) for s in predictions.skipped] + _other_splits(predictions),

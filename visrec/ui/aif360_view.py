@@ -118,6 +118,9 @@ def draw_aif360(view: "state.View", by: Sequence[str]) -> None:
     audit = aif360_audit(view, by, attribute, privileged, versus)
     with st.spinner("Asking AIF360 (its first use takes some seconds)"):
         table = audit.aif360
+    if table.empty:
+        widgets.empty_state(*wording.NO_PREDICTION)
+        return
     st.caption(
         f"Privileged: {wording.nice(attribute)} {widgets.escape(privileged)}. Compared with: {widgets.escape(versus)}. "
         f"Outcome: {widgets.escape(audit.question.outcome)}. Conventional bands are shown in the table; they decide "

@@ -6,7 +6,7 @@ A *score* is the model's number in 0..1 for one class; `thresholds_view` draws w
 import pandas as pd
 import streamlit as st
 
-from visrec.ui import audit_view, charts, charts_curves, state, thresholds_view, widgets
+from visrec.ui import audit_view, charts, charts_curves, state, thresholds_view, widgets, wording
 
 SHOWN_AT_FIRST = 4
 NO_AUC_VERDICT = (
@@ -34,6 +34,9 @@ def draw(view: "state.View", audit) -> None:
         )  # fmt: skip
         audit = audit_view.audit_of(view, audit.by, outcome=outcome)
     scores = audit.scores()
+    if not scores.size:
+        widgets.empty_state(*wording.NO_PREDICTION)
+        return
     thresholds_view.draw_thresholds(audit, scores)
     thresholds_view.draw_search(audit, scores)
     names = [charts.cell_name(key) for key in scores.keys]

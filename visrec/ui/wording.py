@@ -19,6 +19,11 @@ NOT_FOR = (
 
 NO_RUN = "No run yet"
 NO_RUN_NEXT = "Everything on this page hangs on a run: a trained model with its predictions. Training is one button."
+NO_PREDICTION = (
+    "No prediction here",
+    "The model gave no prediction for any row of this slice, so there is nothing to measure. Widen the filters in the "
+    "sidebar.",
+)
 NO_ROWS = "No rows left"
 NO_ROWS_NEXT = "The filters in the sidebar exclude every row of this run."
 
