@@ -1,13 +1,16 @@
 """Tests for visrec.data.decisions and visrec.data.alike: what was decided is kept, and is done."""
 
 import io
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
 
-from visrec.data.alike import content_groups, groups
+from visrec.data import decisions as module
+from visrec.data.alike import content_groups, groups, near_pairs
 from visrec.data.decisions import leave_out_rare, load_decisions, save_decisions, settle
 from visrec.data.layouts import read_bucket
 from visrec.data.split import assign_splits
@@ -36,6 +39,31 @@ def test_decisions_are_kept_by_bucket(tmp_path):
     assert {"duplicate": "keep"} == load_decisions(tmp_path, "s3://faces")
     assert {} == load_decisions(tmp_path, "/data/other")
     assert (tmp_path / "decisions" / "faces.toml").is_file()
+
+
+@pytest.mark.parametrize("url", ["/data/faces 😀", '/data/\x7f\t"\\', "/data/caf\udce9"])
+def test_decisions_are_kept_whatever_the_bucket_is_called(tmp_path, url):
+    """An emoji, a control character, bytes that are no UTF-8: the file stays TOML."""
+    save_decisions(tmp_path, url, {"duplicate": "keep"})
+    save_decisions(tmp_path, url, {"rare_class": "drop"})
+
+    assert {"duplicate": "keep", "rare_class": "drop"} == load_decisions(tmp_path, url)
+
+
+def test_decisions_taken_at_once_are_all_kept(tmp_path, monkeypatch):
+    """Two visitors, or a page and the command line; a slow disk."""
+
+    class Slow(FolderStore):
+        def write(self, key, data):
+            time.sleep(0.05)
+            super().write(key, data)
+
+    monkeypatch.setattr(module, "FolderStore", Slow)
+    taken = {"duplicate": "keep", "rare_class": "drop", "excel_damage": "keep", "near_duplicate": "ignore"}
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda one: save_decisions(tmp_path, "/data/faces", dict([one])), taken.items()))
+
+    assert taken == load_decisions(tmp_path, "/data/faces")
 
 
 @pytest.mark.parametrize(
@@ -113,3 +141,20 @@ def test_alike_images_are_never_torn_by_the_split(tmp_path, clean_bucket):
     assert 1 == split.groupby(video.to_numpy())["split"].nunique().max()
     assert content_groups(store, table, None, {"near_duplicate": "ignore"}) is None
     assert np.isin(["train", "val"], split["split"].unique()).all()
+
+
+@pytest.mark.parametrize("noise", [0, 3])
+def test_a_crowd_of_nearly_equal_pictures_is_one_group(noise):
+    """240 frames of a camera that stands still, more than are compared each with each, and 20 pictures of others."""
+    rng = np.random.default_rng(1)
+    drawn = rng.integers(20, 230, (21, 8, 8)).repeat(2, axis=1).repeat(2, axis=2)
+    frames = drawn[0] + rng.integers(0, noise + 1, (240, 16, 16))
+    pictures = np.concatenate([frames, drawn[1:]]).astype(np.uint8)
+    facts = pd.DataFrame({"thumb": [p.tobytes() for p in pictures], "sha256": [str(n) for n in range(260)]})
+    facts.index = [f"{n:03}.jpg" for n in range(260)]
+    pairs = near_pairs(facts)
+    found = groups(list(facts.index), pairs)
+
+    assert {"000.jpg"} == set(found.iloc[:240])
+    assert 21 == found.nunique()
+    assert len(pairs) < 240 * 239 / 2

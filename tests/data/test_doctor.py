@@ -13,7 +13,7 @@ from visrec.data.decisions import save_decisions
 from visrec.data.doctor import inspect
 from visrec.data.layouts import read_bucket
 from visrec.data.problems import SEVERITIES
-from visrec.errors import InputError, NotFoundError, RunError
+from visrec.errors import AccessError, InputError, NotFoundError, OutsideError, RunError
 from visrec.storage.folder import FolderStore
 from visrec.storage.zipped import open_zip
 
@@ -135,6 +135,34 @@ def test_images_that_went_away_after_the_listing_are_named(clean_bucket, tmp_pat
 
     assert [("missing_file", ["train/7.jpg"])] == [(p.kind, p.examples) for p in first.problems]
     assert [] == later.problems
+
+
+@pytest.mark.parametrize(("error", "most"), [(OutsideError, 21), (AccessError, 21)])
+def test_a_look_is_given_up_when_the_store_fails_for_everything(clean_bucket, error, most):
+    """A hundred thousand images, each tried for minutes, would take days; a refused key is most likely so for all."""
+    seen = []
+
+    class Failing(FolderStore):
+        def read(self, key):
+            if key.endswith(".jpg"):
+                raise error("The store is down.")
+            return super().read(key)
+
+    with pytest.raises(error, match="is down"):
+        inspect(Failing(clean_bucket.root), progress=lambda done, total: seen.append(done))
+    assert len(seen) == most
+
+
+def test_single_images_that_the_store_does_not_give_do_not_end_the_look(clean_bucket):
+    """Twenty may fail, wherever they lie."""
+
+    class Failing(FolderStore):
+        def read(self, key):
+            if key.startswith("train/1") and key.endswith("0.jpg"):
+                raise OutsideError("The line was cut.")
+            return super().read(key)
+
+    assert ["unread"] == [p.kind for p in inspect(Failing(clean_bucket.root)).problems]
 
 
 @pytest.mark.parametrize(("wish", "words"), [({"target": "lable"}, "'label'"), ({"by": ["sight", "site"]}, "'site'")])

@@ -58,6 +58,15 @@ def test_unknown_bucket_in_the_url_is_named(app, tiny):
     assert any("no bucket named 'tinny'" in w.value and "Did you mean 'tiny'" in w.value for w in app.warning)
 
 
+def test_bucket_of_the_url_is_never_markdown(app, tiny):
+    """Whoever sends a link must not put a link of their own on the page."""
+    app.query_params["bucket"] = "[click](http://evil)"
+    app.switch_page(PAGE).run()
+
+    [warning] = [w.value for w in app.warning if "no bucket named" in w.value]
+    assert "[click](" not in warning
+
+
 def test_train_on_this_takes_the_bucket_along(app, tiny, places):
     """The button leads to the Train page with the same bucket chosen."""
     make_tiny_bucket(places.buckets[0] / "another", 20)

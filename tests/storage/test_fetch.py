@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from bad_server import Server
@@ -61,12 +62,21 @@ def nothing_left(settings) -> bool:
 
 
 def test_bucket_is_the_content_of_the_zip(server, settings):
-    """Every byte; the download is not kept."""
+    """Every byte; of the download, only its empty lock is kept."""
     folder = fetch([server.url], "new", settings)
 
     assert settings.buckets[0] / "new" == folder
     assert FILES == content(folder)
-    assert [] == list((settings.cache / "fetch").iterdir())
+    assert [(".lock", 0)] == [(path.suffix, path.stat().st_size) for path in (settings.cache / "fetch").iterdir()]
+
+
+def test_two_fetches_of_one_link_wait_for_each_other(server, settings):
+    """Each makes its bucket, though the first clears the download away under the one that waits."""
+    server.slow = 0.02
+    with ThreadPoolExecutor(2) as pool:
+        folders = list(pool.map(lambda name: fetch([server.url], name, settings), ["one", "two"]))
+
+    assert [FILES, FILES] == [content(folder) for folder in folders]
 
 
 def test_single_folder_at_the_top_is_gone_into(server, settings):
@@ -261,7 +271,7 @@ def test_remote_bucket_is_the_content_of_the_zip(server, remote):
     open_store(url.removesuffix("/faces"), settings).write("faces/", b"")  # a folder made in a web console
     assert fetch([server.url], url, settings) == url
     assert FILES == {key: data for key, data in objects(url, settings).items() if key}
-    assert not [path for path in settings.cache.rglob("*") if path.is_file()]
+    assert not [path for path in settings.cache.rglob("*") if path.is_file() and path.suffix != ".lock"]
     asked = len(server.asked)
     with pytest.raises(InputError, match="already"):
         fetch([server.url], url, settings)

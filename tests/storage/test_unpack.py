@@ -175,3 +175,13 @@ def test_cancelled(tmp_path, goal):
     """Heard while unpacking."""
     with pytest.raises(RunError, match="cancelled"):
         unpack(make_zip(tmp_path / "x", FILES), goal, stop=lambda: True)
+
+
+def test_names_of_other_systems_are_read_as_meant(tmp_path, goal):
+    """UTF-8 that is not said to be (the zip of macOS), folders with a backslash (old tools of Windows)."""
+    written = "sub/Café.jpg".encode()
+    path = make_zip(tmp_path / "x", {"x" * len(written): b"1", "dog\\": b"", "dog\\1.jpg": b"2"})
+    path.write_bytes(path.read_bytes().replace(b"x" * len(written), written))
+    unpack(path, goal)
+
+    assert {"sub/Café.jpg": b"1", "dog/1.jpg": b"2"} == content(goal)

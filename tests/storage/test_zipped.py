@@ -62,6 +62,38 @@ def test_damage_is_found_by_the_checksum(tmp_path):
     assert b"B" * 500 == found["b.bin"]
 
 
+def test_damage_of_the_packing_is_a_sentence(tmp_path):
+    """A stream that cannot be unpacked at all never comes as far as the checksum."""
+    path = pack(tmp_path / "a.zip", {"a.bin": bytes(range(256)) * 9})
+    raw = bytearray(path.read_bytes())
+    raw[30 + len("a.bin")] = 0xFF  # the first byte behind the header: a kind of block that does not exist
+    path.write_bytes(raw)
+
+    with pytest.raises(OutsideError, match=r"'a\.bin' in .* is damaged"):
+        ZipStore(path).read("a.bin")
+
+
+def test_names_of_old_windows_tools_are_folders(tmp_path):
+    """Backslashes part folders, and lead out of none."""
+    entries = {"cat\\1.jpg": b"1", "dog\\": b"", "..\\x": b"", "a\\..\\..\\x": b"", "\\x": b"", "C:\\x": b""}
+    store = ZipStore(pack(tmp_path / "a.zip", entries))
+
+    assert ["cat/1.jpg"] == [i.key for i in store.list()]
+    assert b"1" == store.read("cat/1.jpg")
+
+
+@pytest.mark.parametrize(("written", "name"), [("Café/1.jpg".encode(), "Café/1.jpg"), (b"Caf\x82/1.jpg", "Café/1.jpg")])
+def test_names_are_read_as_their_maker_meant_them(tmp_path, written, name):
+    """UTF-8 that is not said to be (the zip of macOS), and the code page of DOS."""
+    place = "x" * len(written)
+    path = pack(tmp_path / "a.zip", {place: b"1"})
+    path.write_bytes(path.read_bytes().replace(place.encode(), written))
+    store = ZipStore(path)
+
+    assert [name] == [i.key for i in store.list()]
+    assert b"1" == store.read(name)
+
+
 @pytest.mark.parametrize("data", [b"", b"no zip", None])
 def test_what_is_no_zip_is_a_sentence(tmp_path, data):
     """Empty, something else, absent."""

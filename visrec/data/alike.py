@@ -23,7 +23,9 @@ MIN_CONTRAST = 8.0  # standard deviation of greys, below which there is no pictu
 MIN_CORRELATION = 0.985
 MAX_DIFFERENCE = 10.0  # mean absolute difference of greys
 FEW_REMOTE = 2000  # images that are looked at before the split even if they lie far away
-MAX_CROWD = 200  # a band value that more pictures share says nothing
+MAX_CROWD = 200  # of the pictures that share a band value, up to which each is compared with each
+NEIGHBOURS = 4  # in a larger crowd, each is compared with so many that follow it in the order of their hashes
+BLOCK = 50_000  # pairs compared at once, which bounds the memory
 
 
 def near_pairs(facts: pd.DataFrame) -> list[tuple[str, str]]:
@@ -38,11 +40,15 @@ def near_pairs(facts: pd.DataFrame) -> list[tuple[str, str]]:
         return []
     bits = difference_bits(greys)
     left, right = _candidates(bits)
-    near = (bits[left] != bits[right]).sum(axis=1) <= MAX_DISTANCE
-    left, right = left[near], right[near]
-    alike = _agree(greys[left], greys[right])
     keys = seen.index.to_numpy()
-    return sorted((keys[a], keys[b]) for a, b in zip(left[alike], right[alike], strict=True))
+    found = []
+    for start in range(0, len(left), BLOCK):
+        one, other = left[start : start + BLOCK], right[start : start + BLOCK]
+        near = _near(bits, one, other)
+        one, other = one[near], other[near]
+        alike = _agree(greys[one], greys[other])
+        found += zip(keys[one[alike]], keys[other[alike]], strict=True)
+    return sorted(found)
 
 
 def difference_bits(greys: np.ndarray) -> np.ndarray:
@@ -80,20 +86,41 @@ def same_bytes(facts: pd.DataFrame) -> list[tuple[str, str]]:
     return [(members[0], other) for members in map(list, keys) for other in members[1:]]
 
 
+def _near(bits: np.ndarray, one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    return (bits[one] != bits[other]).sum(axis=1) <= MAX_DISTANCE
+
+
 def _candidates(bits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Pairs that share a band, as rows of the lower and of the higher number; of a crowd, enough of them to join it."""
+    count = len(bits)
     packed = np.packbits(bits, axis=1).view(np.uint16)
-    pairs: set[tuple[int, int]] = set()
+    pairs: set[int] = set()  # a pair (a, b) as a * count + b, which takes a fraction of the memory
+    crowded = []
     for band in range(BANDS):
         order = np.argsort(packed[:, band], kind="stable")
         values = packed[order, band]
         edges = np.flatnonzero(np.diff(values)) + 1
         for crowd in np.split(order, edges):
             if 1 < len(crowd) <= MAX_CROWD:
-                pairs.update(combinations(sorted(crowd.tolist()), 2))
-    if not pairs:
-        return np.empty(0, dtype=int), np.empty(0, dtype=int)
-    table = np.array(sorted(pairs))
-    return table[:, 0], table[:, 1]
+                pairs.update(a * count + b for a, b in combinations(sorted(crowd.tolist()), 2))
+            elif len(crowd) > MAX_CROWD:
+                crowded += [a * count + b for a, b in _neighbours(bits, packed, crowd, band)]
+    few = np.fromiter(pairs, dtype=np.int64, count=len(pairs))
+    return np.divmod(np.unique(np.concatenate([few, *crowded])), count)
+
+
+def _neighbours(bits: np.ndarray, packed: np.ndarray, crowd: np.ndarray, band: int):
+    """Near pairs (lower rows, higher rows) of those that follow each other when a crowd is sorted by its hashes.
+
+    The hashes are read from the band on that the crowd shares, so each band sorts in another order, and what one order
+    tears apart another keeps together.
+    """
+    turned = np.roll(packed[crowd], -band, axis=1)
+    ranked = crowd[np.lexsort(turned.T[::-1])]
+    for step in range(1, NEIGHBOURS + 1):
+        one, other = ranked[:-step], ranked[step:]
+        near = _near(bits, one, other)
+        yield np.minimum(one, other)[near].astype(np.int64), np.maximum(one, other)[near].astype(np.int64)
 
 
 def _agree(one: np.ndarray, other: np.ndarray) -> np.ndarray:

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from visrec.errors import InputError, nearest
+from visrec.errors import InputError, OutsideError, nearest
 from visrec.storage.folder import FolderStore
+from visrec.storage.lock import file_lock
 
 CHOICES = {
     "multiple_labels": ["set_aside", "first", "combine"],
@@ -35,14 +36,7 @@ FEWEST = {"single_image_class": 2, "rare_class": 50}
 
 def load_decisions(cache_dir: Path, url: str) -> dict[str, str]:
     """The decisions taken for the bucket at ``url``; empty if none."""
-    path = _path(cache_dir, url)
-    try:
-        tables = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return {}
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} is not valid TOML: {error}. Mend it, or delete it to decide anew.") from error
-    return {str(kind): str(choice) for kind, choice in tables.get(url, {}).items()}
+    return _decided(_tables(_path(cache_dir, url)), url)
 
 
 def save_decisions(cache_dir: Path, url: str, decisions: Mapping[str, str]) -> dict[str, str]:
@@ -52,16 +46,23 @@ def save_decisions(cache_dir: Path, url: str, decisions: Mapping[str, str]) -> d
     ------
     InputError
         A kind that leaves no choice, or a choice it does not have.
+    OutsideError
+        They cannot be written.
     """
     check_decisions(decisions)
     path = _path(cache_dir, url)
-    whole = {**load_decisions(cache_dir, url), **decisions}
     try:
-        tables = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        tables = {}
-    tables[url] = whole
-    FolderStore(path.parent, create=True).write(path.name, _toml(tables).encode())
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # two that decide at once would each write what they read, and one decision would be lost
+        with file_lock(path.with_name(f".{path.name}.lock"), doing="keeps a decision"):
+            tables = _tables(path)
+            whole = {**_decided(tables, url), **decisions}
+            tables[_key(url)] = whole
+            FolderStore(path.parent, create=True).write(path.name, _toml(tables).encode())
+    except (InputError, OutsideError):
+        raise
+    except OSError as error:
+        raise OutsideError(f"Decisions could not be kept in {path.parent}: {error.strerror or error}.") from error
     return whole
 
 
@@ -181,9 +182,32 @@ def _path(cache_dir: Path, url: str) -> Path:
     return Path(cache_dir) / "decisions" / f"{re.sub(r'[^A-Za-z0-9._-]+', '-', name).strip('.') or 'bucket'}.toml"
 
 
+def _key(url: str) -> str:
+    """The URL as TOML can hold it: a path that is no UTF-8 has half characters, which no encoding takes."""
+    return url.encode("utf-8", "backslashreplace").decode()
+
+
+def _tables(path: Path) -> dict:
+    """What the file holds of every bucket; empty if there is none."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} is not valid TOML: {error}. Mend it, or delete it to decide anew.") from error
+
+
+def _decided(tables: Mapping, url: str) -> dict[str, str]:
+    return {str(kind): str(choice) for kind, choice in tables.get(_key(url), {}).items()}
+
+
 def _toml(tables: Mapping[str, Mapping[str, str]]) -> str:
-    # JSON's strings are TOML's basic strings
     lines = ["# What was decided about problems in buckets; written by visrec, safe to edit."]
     for url, table in tables.items():
-        lines += ["", f"[{json.dumps(url)}]", *(f"{json.dumps(k)} = {json.dumps(v)}" for k, v in sorted(table.items()))]
+        lines += ["", f"[{_quoted(url)}]", *(f"{_quoted(k)} = {_quoted(v)}" for k, v in sorted(table.items()))]
     return "\n".join(lines) + "\n"
+
+
+def _quoted(text: str) -> str:
+    # JSON's strings are TOML's basic strings, but for surrogate pairs, which TOML forbids, and the bare DEL
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")

@@ -97,7 +97,8 @@ def copies(table: BucketTable, facts: pd.DataFrame, target: str | None) -> list[
         found += _exact(samples, facts, exact, target)
     near = near_pairs(facts)
     across = [pair for pair in near if _split(samples, pair[0]) != _split(samples, pair[1])]
-    within = [pair for pair in near if pair not in set(across)]
+    apart = set(across)
+    within = [pair for pair in near if pair not in apart]
     if across:
         advice = "Nearly the same picture is in two splits, so a model is judged on what it was shown. Move one."
         found.append(problem("near_duplicate_across_splits", "warning", map(_pair, across), advice))

@@ -15,7 +15,7 @@ from PIL import Image
 from visrec.data.images import DAMAGE, BadImage, frames, read_header, to_rgb, upright
 from visrec.data.processors import processors
 from visrec.data.unread import NOT_READ, status_of
-from visrec.errors import RunError
+from visrec.errors import OutsideError, RunError
 from visrec.storage.base import ObjectInfo, Store
 from visrec.storage.parallel import results
 
@@ -49,16 +49,28 @@ def scan(
         ``sha256``; ``status`` (``ok`` or the kind of damage); ``note`` (the damage in words); ``width``, ``height`` in
         pixels as stored; ``format``; ``mode`` (Pillow's); ``frames``; ``orientation`` (EXIF, 1 = upright); ``thumb``:
         256 bytes, the image as 16 x 16 greys, upright (missing where it could not be decoded)
+
+    Raises
+    ------
+    OutsideError
+        The store failed, or refused, for more than single images.
+    RunError
+        ``stop`` said so ("cancelled").
     """
     kept = _kept(cache_dir, store, objects)
     left = [key for key in images if key not in kept.index]
-    rows, total = {}, len(images)
+    rows, failures, total = {}, 0, len(images)
     if progress:
         progress(total - len(left), total)
     try:
-        for (key, _), facts in results(_look, store.read_many(left, stop), threads=processors(), stop=stop):
+        for (key, data), facts in results(_look, store.read_many(left, stop), threads=processors(), stop=stop):
             if isinstance(facts, Exception):
                 raise facts
+            failures += isinstance(data, OutsideError)
+            done = total - len(left) + len(rows)
+            # the store fails, not an object here and there, as in `prepare`
+            if isinstance(data, OutsideError) and failures > max(20, done // 10):
+                raise data
             rows[key] = {"etag": objects[key].etag, **facts}
             if progress:
                 progress(total - len(left) + len(rows), total)

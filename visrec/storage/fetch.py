@@ -77,9 +77,13 @@ def fetch(
     goal = work / bucket.rstrip("/").rpartition("/")[2] if remote else _goal(bucket, settings)
     building = goal.parent / f"{BUILDING}{goal.name}-{uuid.uuid4().hex[:8]}"
     try:
-        work.mkdir(parents=True, exist_ok=True)
-        goal.parent.mkdir(parents=True, exist_ok=True)
-        with file_lock(work / "lock", stop, "fetches the same link"):
+        work.parent.mkdir(parents=True, exist_ok=True)
+        # beside the folder: whoever is done removes the folder, and others may wait for the lock
+        with file_lock(work.with_name(f".{work.name}.lock"), stop, "fetches the same link"):
+            work.mkdir(exist_ok=True)
+            goal.parent.mkdir(parents=True, exist_ok=True)
+            if not remote:
+                _check_free(goal)  # another process may have made it while we waited
             told = _told(progress)
             files = [
                 download(link, work / _name(link, n), sha256=sha256, progress=told("Fetching"), stop=stop, **patience)
@@ -102,7 +106,7 @@ def fetch(
                 upload(building, remote, progress=told("Uploading"), stop=stop)
             else:
                 _put_in_place(building, goal)
-        shutil.rmtree(work, ignore_errors=True)
+            shutil.rmtree(work, ignore_errors=True)
     except (InputError, RunError, OutsideError):
         raise
     except OSError as error:

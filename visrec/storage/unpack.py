@@ -6,6 +6,7 @@ headers, so an archive that swells a hundredfold is given up early.
 """
 
 import bz2
+import contextlib
 import gzip
 import lzma
 import shutil
@@ -139,6 +140,20 @@ def safe_key(name: str) -> str | None:
     return "/".join(parts)
 
 
+def entry_name(info: zipfile.ZipInfo) -> str:
+    """The name of an entry as its maker meant it: ``/`` where an old tool of Windows wrote a backslash, and UTF-8 where
+    a tool wrote that without saying so (the zip of macOS), which Python takes for the DOS code page.
+
+    >>> entry_name(zipfile.ZipInfo("Caf├⌐\\\\1.jpg"))
+    'Café/1.jpg'
+    """
+    name = info.filename
+    if not info.flag_bits & 0x800:
+        with contextlib.suppress(UnicodeError):
+            name = name.encode("cp437").decode("utf-8")
+    return name.replace("\\", "/")
+
+
 Entries = Iterator[tuple[str, BinaryIO, Callable[[], int]]]
 
 
@@ -147,15 +162,16 @@ def _zip_entries(archive: Path, meter: Meter) -> Entries:
         read = 0
         for info in whole.infolist():
             kind = stat.S_IFMT(info.external_attr >> 16)
-            if info.is_dir():
+            name = entry_name(info)
+            if name.endswith("/"):
                 continue
             if info.flag_bits & 1 or kind not in (0, stat.S_IFREG):  # encrypted, or a link
-                safe_key(info.filename)
+                safe_key(name)
                 meter.left_out += 1
                 continue
             read += info.compress_size
             with _opened(whole, info) as source:
-                yield info.filename, source, lambda read=read: read
+                yield name, source, lambda read=read: read
 
 
 def _opened(whole: zipfile.ZipFile, info: zipfile.ZipInfo) -> BinaryIO:

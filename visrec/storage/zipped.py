@@ -14,6 +14,7 @@ from typing import BinaryIO
 from visrec.errors import InputError, NotFoundError, OutsideError, VisrecError
 from visrec.storage.base import ObjectInfo
 from visrec.storage.parallel import results
+from visrec.storage.unpack import DAMAGES, entry_name
 
 LARGEST = 2_000_000_000  # bytes of one entry
 RATIO = 1000  # unpacked over packed, above which an entry is a bomb
@@ -37,7 +38,8 @@ class ZipStore:
         place = str(path) if opener else str(self.path.absolute())
         self.url = place + (f"{INSIDE}{self.prefix.rstrip('/')}" if self.prefix else "")
         self._local = threading.local()
-        self._infos = {i.filename: i for i in self._zip.infolist() if not i.is_dir() and _safe(i.filename)}
+        named = ((entry_name(info), info) for info in self._zip.infolist())
+        self._infos = {name: info for name, info in named if not name.endswith("/") and _safe(name)}
 
     @property
     def _zip(self) -> zipfile.ZipFile:
@@ -73,7 +75,7 @@ class ZipStore:
                 data = io.BytesIO(entry.read(info.file_size + 1)).getvalue()
         except VisrecError:
             raise
-        except (zipfile.BadZipFile, OSError, EOFError) as error:
+        except (*DAMAGES, OSError) as error:
             raise OutsideError(f"'{key}' in {self.url} is damaged ({error}).") from error
         except (RuntimeError, NotImplementedError) as error:  # encrypted, or a method that Python cannot unpack
             raise InputError(f"'{key}' in {self.url} cannot be unpacked ({error}).") from error
@@ -118,4 +120,6 @@ def open_zip(path: Path | str, opener: Callable[[], BinaryIO] | None = None) -> 
 
 
 def _safe(name: str) -> bool:
-    return not name.startswith("/") and "\\" not in name and ".." not in name.split("/")
+    """Whether a name with ``/`` stays inside: not from the root, not upwards, not on a drive of Windows."""
+    parts = name.split("/")
+    return not name.startswith("/") and ".." not in parts and not parts[0].endswith(":")

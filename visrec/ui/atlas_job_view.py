@@ -4,6 +4,7 @@ The job is a process of its own, as a training is: it goes on when the page is c
 """
 
 import time
+from collections.abc import Iterable
 
 import pandas as pd
 import streamlit as st
@@ -83,7 +84,7 @@ def offer(run, by: list[str], rows: pd.DataFrame, *, again: bool = False) -> Non
 
     with st.container(border=not again):
         if not again:
-            st.subheader(f"No atlas by {' and '.join(map(wording.nice, by)).lower()} yet", anchor=False)
+            st.subheader(f"No atlas by {_names(by)} yet", anchor=False)
             st.write(
                 "An atlas explains a sample of images of every group by LIME on one grid, averages the maps of each "
                 "group, and tests whether they differ by more than chance. It is made in the background."
@@ -106,6 +107,11 @@ def offer(run, by: list[str], rows: pd.DataFrame, *, again: bool = False) -> Non
             icon=":material/layers:", key="atlas_start", on_click=_start, args=(run.id, tuple(by)),
         )  # fmt: skip
     _show_refusal()
+
+
+def _names(by: Iterable[str]) -> str:
+    """The attributes in words, safe inside Markdown."""
+    return widgets.escape(" and ".join(map(wording.nice, by)).lower())
 
 
 def honest_split(rows: pd.DataFrame) -> str:
@@ -155,7 +161,7 @@ def follow(run_id: str, by: tuple[str, ...]) -> None:
     if status is None or status.state not in ACTIVE:
         st.rerun()
     with st.container(border=True):
-        st.subheader(f"Making the atlas by {' and '.join(map(wording.nice, by)).lower()}", anchor=False)
+        st.subheader(f"Making the atlas by {_names(by)}", anchor=False)
         st.progress(min(1.0, max(0.0, status.progress)), text=progress_line(status))
         elapsed = f" Running for {wording.duration(time.time() - status.started)}." if status.started else ""
         st.caption(f"It goes on when you close this page; any browser can follow it under this address.{elapsed}")

@@ -10,7 +10,7 @@ import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
-from visrec.ui import cached, charts, widgets, wording
+from visrec.ui import buckets, cached, charts, widgets, wording
 
 SEVERITY_ICONS = {"error": ":material/error:", "warning": ":material/warning:", "info": ":material/info:"}
 SEVERITY_COLOURS = {"error": "red", "warning": "orange", "info": "gray"}
@@ -34,14 +34,15 @@ def label_counts(samples: pd.DataFrame, target: str, attribute: str) -> pd.DataF
     """
     table = pd.crosstab(_known(samples[attribute]), _known(samples[target]))
     table = table.loc[widgets.ordered(table.index), widgets.ordered(table.columns)]
-    table.columns = [str(column) for column in table.columns]
+    table.columns = buckets.column_names(table.columns, ("all", attribute))
     return table.assign(all=table.sum(axis=1)).rename_axis(attribute)
 
 
 def cell_counts(samples: pd.DataFrame, rows: str, columns: str) -> pd.DataFrame:
     """Images by two attributes, 0 where there are none."""
     table = pd.crosstab(_known(samples[rows]), _known(samples[columns]))
-    return table.loc[widgets.ordered(table.index), widgets.ordered(table.columns)]
+    table = table.loc[widgets.ordered(table.index), widgets.ordered(table.columns)]
+    return table.set_axis(buckets.column_names(table.columns, (rows,)), axis=1)
 
 
 def _known(values: pd.Series) -> pd.Series:
@@ -53,7 +54,7 @@ def label_bars(counts: pd.DataFrame) -> go.Figure:
     figure = charts.blank(90 + 30 * len(counts), margin={"t": 34, "b": 40})
     for position, label in enumerate(counts.columns.drop("all")):
         figure.add_bar(
-            y=counts.index, x=counts[label], name=charts.escape(label), orientation="h",
+            y=list(map(charts.escape, counts.index)), x=counts[label], name=charts.escape(label), orientation="h",
             marker={"color": charts.SERIES[position % len(charts.SERIES)]}, insidetextfont={"color": "white"},
             text=[f"{n:,}" for n in counts[label]], textposition="inside", insidetextanchor="middle",
             hovertemplate=f"%{{y}}, {charts.escape(label)}: %{{x:,}} images<extra></extra>",
@@ -75,8 +76,9 @@ def cell_map(counts: pd.DataFrame) -> go.Figure:
     figure = charts.blank(110 + 34 * len(counts), margin={"t": 8, "b": 8})
     figure.add_trace(
         go.Heatmap(
-            z=scale, x=list(counts.columns), y=list(counts.index), text=text, texttemplate="%{text}",
-            customdata=values, hovertemplate="%{y}, %{x}: %{customdata:,.0f} images<extra></extra>",
+            z=scale, x=list(map(charts.escape, counts.columns)), y=list(map(charts.escape, counts.index)),
+            text=text, texttemplate="%{text}", customdata=values,
+            hovertemplate="%{y}, %{x}: %{customdata:,.0f} images<extra></extra>",
             colorscale=charts.SEQUENTIAL, showscale=False, xgap=2, ygap=2,
         )
     )  # fmt: skip

@@ -1,5 +1,7 @@
 """Choosing a bucket and what to predict, as the Bucket and the Train page both do."""
 
+from collections.abc import Iterable
+
 import pandas as pd
 import streamlit as st
 
@@ -31,7 +33,8 @@ def choose(key: str, label: str = "Bucket"):
     names = [bucket.name for bucket in found]
     wanted = st.session_state.get(key) or st.query_params.get(key)
     if wanted and wanted not in names:
-        st.warning(f"There is no bucket named '{wanted}' here. {nearest(wanted, names)}", icon=":material/link_off:")
+        sentence = f"There is no bucket named '{wanted}' here. {nearest(wanted, names)}"
+        st.warning(widgets.escape(sentence), icon=":material/link_off:")
     # not bound to the URL by Streamlit, which would leave the first bucket out: a sent link must name its bucket
     st.session_state[key] = wanted if wanted in names else names[0]
     name = st.selectbox(label, names, key=key)
@@ -78,12 +81,13 @@ def choose_target(table, key: str, label: str = "What to predict") -> str:
 def headline(table, problems: list) -> list[tuple[str, str, str]]:
     """Four figures: labelled images, images without label, columns, problems; each with a sentence of help."""
     unlabelled = len(set(table.images) - set(table.samples["file"]))
+    columns = widgets.escape(", ".join(map(wording.nice, table.attributes)))
     grave = sum(problem.severity == "error" for problem in problems)
     kinds = f"{len(problems)}" + (f" ({grave} grave)" if grave else "")
     return [
         ("Labelled images", wording.count(len(table.samples)), "Images that are there and have a label."),
         ("Without a label", wording.count(unlabelled), "Images that are there but take no part in training."),
-        ("Attributes", str(len(table.attributes)), "Label columns: " + ", ".join(map(wording.nice, table.attributes))),
+        ("Attributes", str(len(table.attributes)), "Label columns: " + columns),
         ("Kinds of problems", kinds, "What was found so far in labels and images; see below."),
     ]
 
@@ -93,7 +97,7 @@ def show_split(table, target: str, by: tuple[str, ...] = (), seed: int = 0) -> N
     try:
         counts = split_counts(table.url, cached.bucket_reading(table.url), target, by, seed)
     except VisrecError as error:
-        st.warning(str(error), icon=":material/warning:")
+        st.warning(widgets.escape(str(error)), icon=":material/warning:")
         return
     st.dataframe(
         counts,
@@ -115,6 +119,23 @@ def show_split(table, target: str, by: tuple[str, ...] = (), seed: int = 0) -> N
         )
 
 
+def column_names(labels: Iterable[object], taken: Iterable[str]) -> list[str]:
+    """Labels as names of columns; one that is the name of another column of the table says that it is a label.
+
+    >>> column_names(["images", "masks"], ("split", "images"))
+    ['images (label)', 'masks']
+    """
+    labels = [str(label) for label in labels]
+    used = {*taken, *labels}
+    for position, label in enumerate(labels):
+        if label in taken:
+            while label in used:
+                label += " (label)"
+            used.add(label)
+            labels[position] = label
+    return labels
+
+
 @st.cache_data(ttl=300, max_entries=16, show_spinner=False)
 def split_counts(url: str, reading: str, target: str, by: tuple[str, ...], seed: int) -> pd.DataFrame:
     """Images by split (rows, with what it is for) and label (columns)."""
@@ -123,7 +144,7 @@ def split_counts(url: str, reading: str, target: str, by: tuple[str, ...], seed:
     samples = assign_splits(cached.bucket_table(url), target, by, seed)
     counts = pd.crosstab(samples["split"], samples["label"])
     counts = counts.loc[[name for name in SPLIT_WORDS if name in counts.index], widgets.ordered(counts.columns)]
-    counts.columns = [str(column) for column in counts.columns]
+    counts.columns = column_names(counts.columns, ("split", "images"))
     counts.insert(0, "images", counts.sum(axis=1))
     counts.insert(0, "split", [SPLIT_WORDS[name] for name in counts.index])
     return counts.reset_index(drop=True)
