@@ -3,6 +3,7 @@
 import pandas as pd
 import pytest
 
+from visrec.data.doctor import inspect
 from visrec.data.fairface import AGES, RACES, canonical, repair, un_excel
 from visrec.data.layouts import read_bucket
 from visrec.data.table import read_table
@@ -113,6 +114,31 @@ def test_further_columns_are_targets_and_attributes(tmp_path):
 
     assert ["mood"] == table.targets
     assert {"race", "age", "gender", "service_test", "mood"} == set(table.attributes)
+
+
+@pytest.mark.parametrize("gone", ["gender", "race", "age"])
+def test_defaults_name_only_columns_that_are_there(tmp_path, gone):
+    """A label file with fewer columns is inspected; what is left of the defaults stays."""
+    rows = pd.DataFrame(
+        {"file": ["train/1.jpg", "train/2.jpg"], "age": ["3-9", "0-2"], "gender": ["Male", "Female"], "race": "White"}
+    ).drop(columns=gone)
+
+    table = inspect(bucket(tmp_path, rows.to_csv(index=False))).table
+
+    assert table.defaults.get("target") == (None if gone == "gender" else "gender")
+    assert table.defaults["by"] == [name for name in ("race", "age") if name != gone]
+
+
+def test_columns_that_clash_with_those_of_visrec_are_renamed(tmp_path):
+    """A split of its own, a second column of files, an age written twice."""
+    store = bucket(
+        tmp_path, "path,Age,AGE,gender,race,split,file\n1.jpg,3-9,x,Male,White,a,b\n2.jpg,3-9,y,Female,White,b,b\n"
+    )
+
+    samples = read_bucket(store).samples
+
+    assert ["train", "train"] == list(samples["split"])
+    assert {"split (column)", "file (column)", "age", "age (2)"} <= set(samples.columns)
 
 
 def test_table_in_a_folder_finds_its_images(tmp_path):

@@ -227,3 +227,9 @@ def test_image_names_in_any_case():
     """As cameras and Windows write them."""
     assert all(is_image_name(k) for k in ("a.JPG", "b/c.jpeg", "d.PNG", "e.webp"))
     assert not any(is_image_name(k) for k in ("a.csv", "jpg", "x/.hidden.jpg", "__MACOSX/a.jpg"))
+
+
+def test_images_below_a_hidden_folder_do_not_count():
+    """A dustbin or a cache is no class, wherever it lies."""
+    assert not any(is_image_name(k) for k in (".Trash-1000/files/a.jpg", "cat/.thumbnails/a.jpg"))
+    assert is_image_name("cat.photos/a.b.jpg")

@@ -3,6 +3,8 @@
 The class of an image is the name of the folder below the split (or below the root); deeper folders belong to it.
 """
 
+from collections.abc import Collection, Iterable
+
 import pandas as pd
 
 from visrec.data.problems import problem
@@ -16,9 +18,11 @@ def detect(source: Source) -> bool:
 
 def read(source: Source) -> BucketTable:
     """Read labels and splits from the paths."""
+    # an object store may hold "train//cat/1.jpg"; a folder without a name is no class
+    paths = {key: "/".join(filter(None, key.split("/"))) for key in source.images}
     # everything in one folder: the data set was packed with its own name around it
-    wrapping = _wrapping(source.images)
-    paths = {key: key.removeprefix(wrapping) for key in source.images}
+    wrapping = _wrapping(paths.values())
+    paths = {key: path.removeprefix(wrapping) for key, path in paths.items()}
     splits = _split_folders(paths.values())
     rows, unlabelled = [], []
     for key, path in paths.items():
@@ -35,7 +39,7 @@ def read(source: Source) -> BucketTable:
     return BucketTable("class_folders", samples, targets, ["label"], {"target": "label", "by": []}, problems)
 
 
-def _wrapping(keys: list[str]) -> str:
+def _wrapping(keys: Collection[str]) -> str:
     """The folder that holds every image and nothing but folders of images, with its ``/``; "" if there is none."""
     prefix = ""
     while True:
@@ -46,7 +50,7 @@ def _wrapping(keys: list[str]) -> str:
         prefix += tops.pop() + "/"
 
 
-def _split_folders(paths) -> set[str]:
+def _split_folders(paths: Iterable[str]) -> set[str]:
     """Top folders that name a split and hold folders of their own; a class called "test" beside others is a class."""
     return {path.split("/", 1)[0] for path in paths if path.count("/") >= 2 and path.split("/", 1)[0].lower() in SPLITS}
 

@@ -10,7 +10,7 @@ import re
 import pandas as pd
 
 from visrec.data.cloud_annotations import MULTIPLE, one_label, several_labels_problem
-from visrec.data.table import SPLITS, BucketTable, Source, drop_repeated, label_problems, match_files
+from visrec.data.table import SPLITS, BucketTable, Source, label_problems, match_files, repeated_problem
 from visrec.errors import InputError
 
 KEYS = {"images", "annotations", "categories"}
@@ -42,24 +42,30 @@ def documents(source: Source) -> dict[str, dict]:
 def read(source: Source) -> BucketTable:
     """Read every COCO document of the bucket."""
     rule = source.decision("multiple_labels", MULTIPLE)
-    parts, missing, several = [], [], {}
+    splits: dict[str, str] = {}
+    labels: dict[str, list[str]] = {}
+    missing, repeated = [], []
     for key, document in documents(source).items():
-        names, labels = _labels(document, key)
+        names, of_images = _labels(document, key)
         files = pd.Series(list(names.values()), dtype="str")
         keys = match_files(files, source.images, key.rpartition("/")[0] + "/" if "/" in key else "")
         missing += [f"{name} ({key})" for name, found in zip(files, keys, strict=True) if found != found]
         for number, found in zip(names, keys, strict=True):
-            of_image = labels.get(number, [])
-            if found == found and of_image:
-                parts.append((found, _split(key), one_label(of_image, rule)))
-                if len(of_image) > 1:
-                    several[found] = of_image
-    samples = pd.DataFrame(parts, columns=["file", "split", "label"])
-    labelled = set(samples["file"])
-    samples = samples[samples["label"].notna()].astype("str")
-    samples, problems = drop_repeated(samples, ["label"])
-    unlabelled = sorted(set(source.images) - labelled)
-    problems += [*label_problems(source, samples, missing, unlabelled), *several_labels_problem(several, rule)]
+            of_image = of_images.get(number, [])
+            if found != found or not of_image:
+                continue
+            # documents speak of the same image together: two with a label each are an image of two labels
+            said = labels.setdefault(found, [])
+            splits.setdefault(found, _split(key))
+            if said and set(of_image) <= set(said):
+                repeated.append(found)
+            said += [label for label in of_image if label not in said]
+    rows = [(file, splits[file], one_label(said, rule)) for file, said in labels.items()]
+    samples = pd.DataFrame([row for row in rows if row[2] is not None], columns=["file", "split", "label"])
+    samples = samples.astype("str")
+    problems = [repeated_problem(repeated)] if repeated else []
+    unlabelled = sorted(set(source.images) - set(labels))
+    problems += [*label_problems(source, samples, missing, unlabelled), *several_labels_problem(labels, rule)]
     targets = ["label"] if samples["label"].nunique() > 1 else []
     return BucketTable("coco", samples, targets, ["label"], {"target": "label", "by": []}, problems)
 

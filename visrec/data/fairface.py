@@ -17,11 +17,12 @@ from visrec.data.table import (
     Source,
     choose_columns,
     drop_repeated,
-    free_reserved,
     label_problems,
+    labelled_rows,
     match_files,
     normalise_splits,
     read_table,
+    unique_names,
 )
 
 LABEL_FILE = re.compile(r"(?:.*/)?fairface_labels?_(?P<split>[a-z]+)(?P<rest>[^/]*)\.csv$", re.IGNORECASE)
@@ -31,6 +32,7 @@ RACES = ("White", "Black", "East Asian", "Southeast Asian", "Indian", "Middle Ea
 MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 OLDEST = {"70+", ">70", ">=70", "70 +", "more than 70", "over 70", "70 or more", "70 and over", "70-"}
 REPAIR = ["repair", "keep"]
+DEFAULTS = {"target": "gender", "by": ["race", "age"]}
 KNOWN = {"age": AGES, "gender": GENDERS, "race": RACES, "service_test": ("True", "False")}
 
 
@@ -69,7 +71,7 @@ def read(source: Source) -> BucketTable:
     targets, attributes = choose_columns(samples)
     return BucketTable(
         "fairface", samples, _first(targets, ("gender", "race", "age")), _first(attributes, ("race", "age", "gender")),
-        {"target": "gender", "by": ["race", "age"]}, problems, repairs,
+        _defaults(samples), problems, repairs,
     )  # fmt: skip
 
 
@@ -165,21 +167,27 @@ def _fold(value: str) -> str:
 
 
 def _read_file(source: Source, key: str, split: str) -> tuple[pd.DataFrame, list[str], list[Problem]]:
-    table = free_reserved(read_table(source.store.read(key), key))
+    table = read_table(source.store.read(key), key)
     column = next((c for c in table.columns if c.lower() in ("file", "path", "image", "filename")), table.columns[0])
-    table = table.rename(columns={column: "file", **{c: c.lower() for c in table.columns if c.lower() in KNOWN}})
+    files = table[column]
+    labels = table.drop(columns=column)
+    labels.columns = unique_names(c.lower() if c.lower() in KNOWN else c for c in labels)
     folder = key.rpartition("/")[0] + "/" if "/" in key else ""
-    keys = match_files(table["file"], source.images, folder, f"{folder}{split}/")
-    moved = table["file"][keys.notna() & (keys != table["file"])]
+    keys = match_files(files, source.images, folder, f"{folder}{split}/")
+    moved = files[keys.notna() & (keys != files)]
     problems = []
     if len(moved):
         shown = [f"{old} -> {new}" for old, new in zip(moved, keys[moved.index], strict=True)]
         advice = f"{key} names files with other folders than the bucket has; they were matched by the rest of the name."
         problems.append(problem("path_prefix", "info", shown, advice))
-    absent = [f"{name} ({key})" for name in table["file"][keys.isna()].fillna("(no name)")]
-    table = table.assign(file=keys)[keys.notna()]
-    table.insert(1, "split", split)
-    return table, absent, problems
+    absent = [f"{name} ({key})" for name in files[keys.isna()].fillna("(no name)")]
+    return labelled_rows(labels, keys, split), absent, problems
+
+
+def _defaults(samples: pd.DataFrame) -> dict:
+    """FairFace's target and attributes, as far as this copy has them."""
+    by = [name for name in DEFAULTS["by"] if name in samples]
+    return {"target": DEFAULTS["target"], "by": by} if DEFAULTS["target"] in samples else {"by": by}
 
 
 def _cut(tables: list[pd.DataFrame], unlabelled: list[str]) -> list[Problem]:

@@ -16,8 +16,8 @@ from visrec.data.table import (
     Source,
     choose_columns,
     drop_repeated,
-    free_reserved,
     label_problems,
+    labelled_rows,
     match_files,
     normalise_splits,
     read_table,
@@ -30,7 +30,14 @@ NAMES = ("file_name", "image_file_name", "file")
 
 def detect(source: Source) -> bool:
     """Whether a metadata table with a column of file names is there."""
-    return any(column_of(read_table(source.store.read(key), key), NAMES) for key in _tables(source))
+    for key in _tables(source):
+        try:
+            table = read_table(source.store.read(key), key)
+        except InputError:  # such as an empty one: it labels nothing, another layout may
+            continue
+        if column_of(table, NAMES):
+            return True
+    return False
 
 
 def read(source: Source) -> BucketTable:
@@ -52,10 +59,7 @@ def read(source: Source) -> BucketTable:
             problems += found
         else:
             splits = top or keys.str.split("/").str[0].str.lower().map(SPLITS).fillna("")
-        part = free_reserved(table.drop(columns=[column, *(["split"] if "split" in table else [])]))
-        part.insert(0, "file", keys)
-        part.insert(1, "split", splits)
-        parts.append(part[keys.notna()])
+        parts.append(labelled_rows(table.drop(columns=[column, "split"], errors="ignore"), keys, splits))
     samples = pd.concat(parts, ignore_index=True)
     samples["split"] = samples["split"].fillna("").astype("str")
     samples, found = drop_repeated(samples, [c for c in samples if c not in ("file", "split")])

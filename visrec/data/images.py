@@ -37,13 +37,13 @@ class BadImage(InputError):
 
 
 def is_image_name(key: str) -> bool:
-    """Whether a key ends like an image, in any case; hidden files and macOS resource forks do not count.
+    """Whether a key ends like an image, in any case; what is hidden or in a hidden folder does not count, nor do macOS
+    resource forks.
 
-    >>> [is_image_name(k) for k in ("a/B.JPG", "x.csv", "__MACOSX/._a.jpg")]
-    [True, False, False]
+    >>> [is_image_name(k) for k in ("a/B.JPG", "x.csv", ".Trash-1000/files/a.jpg", "__MACOSX/._a.jpg")]
+    [True, False, False, False]
     """
-    name = key.rpartition("/")[2]
-    return name.lower().endswith(EXTENSIONS) and not name.startswith(".") and not key.startswith("__MACOSX/")
+    return key.lower().endswith(EXTENSIONS) and "/." not in f"/{key}" and not key.startswith("__MACOSX/")
 
 
 def decode(data: bytes, size: int | None = None, fit: str = "stretch") -> np.ndarray:

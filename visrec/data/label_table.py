@@ -12,8 +12,8 @@ from visrec.data.table import (
     Source,
     choose_columns,
     drop_repeated,
-    free_reserved,
     label_problems,
+    labelled_rows,
     match_files,
     normalise_splits,
     read_table,
@@ -53,13 +53,13 @@ def read(source: Source) -> BucketTable:
     table = read_table(source.store.read(key), key)
     file = _named(table, said.get("file"), FILE_COLUMNS, key)
     split = said.get("split") or column_of(table.drop(columns=file), SPLIT_COLUMNS)
+    if split and split not in table:
+        raise InputError(f"visrec.toml names the column '{split}' for the splits. {nearest(split, table.columns)}")
     root = said.get("root", key.rpartition("/")[0])
     keys = match_files(table[file], source.images, root.rstrip("/") + "/" if root else "")
     there = keys.notna()
-    samples = free_reserved(table.drop(columns=[file] + ([split] if split else [])))[there.to_numpy()]
     splits, problems = normalise_splits(table[split] if split else pd.Series("", index=table.index))
-    samples.insert(0, "file", keys[there])
-    samples.insert(1, "split", splits[there])
+    samples = labelled_rows(table.drop(columns=[file] + ([split] if split else [])), keys, splits)
     samples, found = drop_repeated(samples.reset_index(drop=True), [c for c in samples if c not in ("file", "split")])
     problems += found
     missing = table[file][~there].fillna("(no name)")

@@ -7,10 +7,10 @@ bucket's root can name the layout, describe an unusual table and set the default
 
 import dataclasses
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from visrec.data import class_folders, cloud_annotations, coco, fairface, imagefolder, label_table
-from visrec.data.problems import Problem, sort_problems
+from visrec.data.problems import Problem, problem, sort_problems
 from visrec.data.spelling import merge_spellings
 from visrec.data.table import BucketTable, Source, choose_columns
 from visrec.errors import InputError, NotFoundError, nearest
@@ -49,16 +49,16 @@ def read_bucket(store: Store, *, layout: str | None = None, decisions: Mapping[s
     if name not in LAYOUTS:
         raise InputError(f"The layout '{name}' is not known. {nearest(name, LAYOUTS)}")
     table = _spelled(LAYOUTS[name].read(source), source)
+    table = dataclasses.replace(table, problems=sort_problems([*source.problems, *table.problems]))
     if table.samples.empty:
         raise InputError(
-            f"No image in {store.url} has a label (read as {name}: {len(source.images):,} images). "
-            + " ".join(f"{p.kind}: {p.count:,}, such as {p.examples[0]}." for p in sort_problems(table.problems)[:2])
+            f"No image in {store.url} has a label (read as {name}: {len(source.images):,} images)."
+            + _told(table.problems[:2])
         )
     return dataclasses.replace(
         table,
         samples=table.samples.sort_values("file", ignore_index=True),
         defaults={**table.defaults, **_train_defaults(source, table)},
-        problems=sort_problems(table.problems),
         objects=source.objects,
         images=source.images,
         url=store.url,
@@ -67,12 +67,14 @@ def read_bucket(store: Store, *, layout: str | None = None, decisions: Mapping[s
 
 
 def open_source(store: Store, decisions: Mapping[str, str] | None = None) -> Source:
-    """List the bucket and read its ``visrec.toml``."""
-    objects = {info.key: info for info in store.list()}
-    if not objects:
+    """List the bucket and read its ``visrec.toml``; objects whose names are no text are left out and named."""
+    listed = {info.key: info for info in store.list()}
+    if not listed:
         raise NotFoundError(f"The bucket {store.url} is empty. Expected images, and labels for them.")
+    objects = {key: info for key, info in listed.items() if _is_text(key)}
     check_whole(objects, store.url)
-    return Source(store, objects, _description(store, objects), decisions or {})
+    problems = _unusable_names(key for key in listed if key not in objects)
+    return Source(store, objects, _description(store, objects), decisions or {}, problems)
 
 
 def detect(source: Source) -> str:
@@ -90,8 +92,27 @@ def detect(source: Source) -> str:
         f"{source.store.url} has {len(source.objects):,} objects, {len(source.images):,} of them images, and nothing "
         "that labels them. Expected FairFace label files (fairface_label_train.csv), a table with a 'file' column "
         "(CSV, JSON lines or Parquet), Cloud Annotations' _annotations.json, COCO annotations, or a folder per class; "
-        "a visrec.toml can describe anything else."
+        "a visrec.toml can describe anything else." + _told(source.problems)
     )
+
+
+def _told(problems: list[Problem]) -> str:
+    return "".join(f" {p.kind}: {p.count:,}, such as {p.examples[0]}." for p in problems)
+
+
+def _is_text(key: str) -> bool:
+    try:
+        key.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _unusable_names(keys: Iterable[str]) -> list[Problem]:
+    """Names with bytes that are not UTF-8: no table of samples, no report and no record could hold them."""
+    shown = [key.encode(errors="backslashreplace").decode() for key in keys]
+    advice = "These names hold bytes that are not UTF-8; the objects are left out. Rename them, and inspect again."
+    return [problem("unusable_name", "error", shown, advice)] if shown else []
 
 
 def _spelled(table: BucketTable, source: Source) -> BucketTable:

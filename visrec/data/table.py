@@ -18,7 +18,7 @@ from visrec.data.problems import Problem, problem
 from visrec.errors import InputError
 from visrec.storage.base import ObjectInfo, Store
 
-RESERVED = ("sha256", "width", "height", "status", "row", "prediction")
+RESERVED = ("file", "split", "sha256", "width", "height", "status", "row", "prediction")
 MAX_VALUES = 200
 SPLITS = {
     "train": "train", "training": "train",
@@ -29,12 +29,16 @@ SPLITS = {
 
 @dataclass(frozen=True)
 class Source:
-    """What a reader reads from: the store, its listing, the bucket's ``visrec.toml`` and the decisions kept here."""
+    """What a reader reads from: the store, its listing, the bucket's ``visrec.toml`` and the decisions kept here.
+
+    The problems are those of the listing itself.
+    """
 
     store: Store
     objects: dict[str, ObjectInfo]
     description: Mapping = field(default_factory=dict)
     decisions: Mapping[str, str] = field(default_factory=dict)
+    problems: list[Problem] = field(default_factory=list)
 
     @cached_property
     def images(self) -> list[str]:
@@ -96,7 +100,7 @@ class BucketTable:
 def read_table(data: bytes, key: str) -> pd.DataFrame:
     """A table as text columns: CSV whatever its encoding and separator, JSON lines, or Parquet, by the key's ending.
 
-    Blanks around values go, empty means missing.
+    Blanks around names and values go, empty means missing. A name that was there before gets a number: ``label (2)``.
 
     Raises
     ------
@@ -105,7 +109,7 @@ def read_table(data: bytes, key: str) -> pd.DataFrame:
     """
     kind = key.lower().rpartition(".")[2]
     table = {"jsonl": _json_lines, "ndjson": _json_lines, "parquet": _parquet}.get(kind, _csv)(data, key)
-    table.columns = [str(column).strip().strip('"') for column in table.columns]
+    table.columns = unique_names(str(column).strip().strip('"') for column in table.columns)
     table = table.loc[:, [c for c in table.columns if not c.startswith("Unnamed:")]]
     table = table.apply(lambda c: c.astype("str").str.strip())
     return table.mask(table == "").dropna(how="all").reset_index(drop=True)
@@ -113,7 +117,9 @@ def read_table(data: bytes, key: str) -> pd.DataFrame:
 
 def _json_lines(data: bytes, key: str) -> pd.DataFrame:
     rows = []
-    for number, line in enumerate(_text(data).splitlines(), 1):
+    # not splitlines(): U+2028 and its kind may stand inside a text of JSON
+    for number, line in enumerate(_text(data).split("\n"), 1):
+        line = line.removesuffix("\r")
         if not line.strip():
             continue
         try:
@@ -185,9 +191,37 @@ def normalise_splits(values: pd.Series) -> tuple[pd.Series, list[Problem]]:
     return splits, [problem("unknown_split", "warning", strange, advice)]
 
 
-def free_reserved(samples: pd.DataFrame) -> pd.DataFrame:
-    """Columns whose names visrec itself needs get `` (column)`` behind their name."""
-    return samples.rename(columns={name: f"{name} (column)" for name in RESERVED if name in samples})
+def unique_names(names: Iterable[str]) -> list[str]:
+    """The names with a number behind each that was there before.
+
+    >>> unique_names(["label", "label", "label (2)"])
+    ['label', 'label (3)', 'label (2)']
+    """
+    names = list(names)
+    given, taken = set(names), set()
+    for position, name in enumerate(names):
+        number = 1
+        while names[position] in taken or (number > 1 and names[position] in given):
+            number += 1
+            names[position] = f"{name} ({number})"
+        taken.add(names[position])
+    return names
+
+
+def labelled_rows(labels: pd.DataFrame, keys: pd.Series, splits: pd.Series | str) -> pd.DataFrame:
+    """``file``, ``split`` and then the columns of labels, for the rows whose image is there.
+
+    Parameters
+    ----------
+    labels : the columns of a table but for those that the keys and the splits were read from; those whose names visrec
+        itself needs get `` (column)`` behind their name
+    keys : the key of each row's image, missing where there is none
+    splits : the split of each row, or of them all
+    """
+    samples = labels.set_axis(unique_names(f"{c} (column)" if c in RESERVED else c for c in labels), axis="columns")
+    samples.insert(0, "file", keys)
+    samples.insert(1, "split", splits)
+    return samples[keys.notna()]
 
 
 def choose_columns(samples: pd.DataFrame) -> tuple[list[str], list[str]]:
@@ -230,12 +264,16 @@ def drop_repeated(samples: pd.DataFrame, columns: list[str]) -> tuple[pd.DataFra
     found = []
     repeated = len(samples) - len(once)
     if repeated:
-        extra = samples["file"][samples.duplicated(["file", *columns])]
-        found.append(problem("repeated_row", "info", extra, "These rows say the same twice; they count once."))
+        found.append(repeated_problem(samples["file"][samples.duplicated(["file", *columns])]))
     if torn.any():
         advice = "The label table says different things of these images; they are set aside. Correct the table."
         found.append(problem("conflicting_rows", "error", sorted(set(once["file"][torn])), advice))
     return once[~torn].reset_index(drop=True), found
+
+
+def repeated_problem(files: Iterable[str]) -> Problem:
+    """Files that are labelled twice, and alike."""
+    return problem("repeated_row", "info", files, "These rows say the same twice; they count once.")
 
 
 def _text(data: bytes) -> str:
