@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # as `visrec.model.device` does it, also where a test imports Keras
 
 COSTLY = ("tiny_run",)
 """Session fixtures that take long to make: all tests of one share a worker, so that it is made once."""
