@@ -96,8 +96,9 @@ def factors(records: Iterable[Mapping[str, Any]], host: str) -> dict[str, float]
             continue
         for stage, expected in reference(_config(record["settings"]), record.get("samples") or {}).items():
             took, before = record["seconds"].get(stage), known.setdefault(stage, [])
-            found_made = stage in CACHED and took < 0.05 * expected
-            if took and expected >= 1.0 and len(before) < NEWEST and not found_made:
+            if not took or (stage in CACHED and took < 0.05 * expected):
+                continue
+            if expected >= 1.0 and len(before) < NEWEST:
                 before.append(min(50.0, max(0.02, (took - SET_UP.get(stage, 0.0)) / expected)))
     return {stage: round(statistics.median(found), 3) for stage, found in known.items() if found}
 
