@@ -10,8 +10,8 @@ import pytest
 from visrec.audit import planner, variance
 from visrec.audit.cells import CellTable
 from visrec.audit.cube import parse_where
-from visrec.audit.document import AVERAGES
-from visrec.audit.engine import RESERVED, audit
+from visrec.audit.document import AVERAGES, RESERVED
+from visrec.audit.engine import audit
 from visrec.audit.gaps import Question
 from visrec.audit.metric_text import AIF360_TEXT, RATE_TEXT, aif360_text
 from visrec.audit.predictions import load_predictions

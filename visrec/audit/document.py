@@ -16,6 +16,13 @@ if TYPE_CHECKING:
     from visrec.audit.engine import Audit
 
 AVERAGES = ("micro_tpr", "micro_ppv", "micro_f1", "macro_tpr", "macro_fpr", "macro_ppv", "macro_f1")
+RESERVED = {
+    "n", "absent", "enough", "base_rate", "averages", "confusion", "all", *AVERAGES,
+    *(f"{rate}{aspect}" for rate in rates.RATES for aspect in ("", "_low", "_high", "_n")),
+    "positives", "negatives", "auc", "low", "high", "error",
+    "mean_score", "observed", "calibration_gap", "ece", "brier", "threshold",
+}  # fmt: skip
+"""Names of our own columns, which no attribute of a crossing can have."""
 GAP_KEYS = (
     "rate", "value", "low", "high", "null_low", "null_mean", "null_high", "excess", "worst", "best", "worst_value",
     "best_value", "worst_n", "best_n", "cells", "p", "p_holm", "verdict",

@@ -34,14 +34,6 @@ from visrec.audit.metric_text import gap_sentence
 from visrec.audit.predictions import Predictions
 from visrec.errors import InputError
 
-RESERVED = {
-    "n", "absent", "enough", "base_rate", "averages", "confusion", "all", *document.AVERAGES,
-    *(f"{rate}{aspect}" for rate in rates.RATES for aspect in ("", "_low", "_high", "_n")),
-    "positives", "negatives", "auc", "low", "high", "error",
-    "mean_score", "observed", "calibration_gap", "ece", "brier", "threshold",
-}  # fmt: skip
-"""Names of our own columns, which no attribute of a crossing can have."""
-
 MOST_SEED = 2**32 - 1
 """The largest seed of a legacy NumPy generator, which the subset scan shares with AIF360."""
 
@@ -345,7 +337,7 @@ def audit(
     known = [a.name for a in predictions.attributes]
     for name in by:
         predictions.cube.attribute(name)
-        if name in RESERVED:
+        if name in document.RESERVED:
             raise InputError(f"The attribute '{name}' has the name of a figure of the audit; rename the column.")
     outcome_index(predictions.labels, outcome)
     filters = _filters(where, known)

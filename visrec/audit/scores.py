@@ -13,8 +13,8 @@ import pandas as pd
 from scipy import special
 
 from visrec.audit.cells import CORRECT, outcome_index
-from visrec.audit.counting import BINS, SCORE_BIN, score_bin
-from visrec.audit.cube import Attribute, Cube, value_codes
+from visrec.audit.counting import BINS, SCORE_BIN, score_bin, unique_columns
+from visrec.audit.cube import Cube, value_codes
 from visrec.audit.intervals import LEVEL, wilson
 from visrec.audit.predictions import Predictions
 from visrec.audit.rates import ratio
@@ -271,7 +271,7 @@ def _from_rows(predictions: Predictions, by, place: int, where) -> CellScores:
     for name, wanted in (where or {}).items():
         column = predictions.cube.attribute(name)
         keep &= np.isin(rows.codes[column], value_codes(predictions.attributes[column], wanted))
-    cell, keys = _cells(predictions.attributes, by, rows.codes[:, keep], predictions.cube)
+    cell, keys = _cells(by, rows.codes[:, keep], predictions.cube)
     positive, selected = rows.label[keep] == place, rows.prediction[keep] == place
     return CellScores(
         by, keys, cell, rows.scores[keep, place], positive.astype(np.int64), (~positive).astype(np.int64),
@@ -283,7 +283,7 @@ def _from_bins(predictions: Predictions, by, outcome: str, place: int, where) ->
     binned = predictions.binned
     mirrored = outcome not in binned
     cube = binned[next(iter(binned)) if mirrored else outcome].where(where)
-    cell, keys = _cells(cube.attributes, by, cube.codes, cube)
+    cell, keys = _cells(by, cube.codes, cube)
     score = cube.score_sum[:, 0] / cube.count
     score = 1 - score if mirrored else score
     # one entry per cell and bin: rows of one bin are tied, whatever their label
@@ -303,23 +303,6 @@ def _from_bins(predictions: Predictions, by, outcome: str, place: int, where) ->
     )  # fmt: skip
 
 
-def _cells(attributes: Sequence[Attribute], by, codes: np.ndarray, cube: Cube):
-    key = np.zeros(codes.shape[1], dtype=np.int64)
-    places = [cube.attribute(name) for name in by]
-    sizes = [len(attributes[p].values) for p in places]
-    for place, size in zip(places, sizes, strict=True):
-        key = key * size + codes[place]
-    total = int(np.prod(sizes, initial=1))
-    if total <= 1 << 22:
-        seen = np.zeros(total, dtype=bool)
-        seen[key] = True
-        present = np.flatnonzero(seen)
-        rank = np.cumsum(seen) - 1
-        cell = rank[key]
-    else:
-        present, cell = np.unique(key, return_inverse=True)
-    values = np.empty((len(present), len(places)), dtype=np.int32)
-    for column in range(len(places) - 1, -1, -1):
-        values[:, column] = present % sizes[column]
-        present = present // sizes[column]
-    return cell.astype(np.int64), cube.value_names(by, values)
+def _cells(by, codes: np.ndarray, cube: Cube):
+    present, cell = unique_columns(codes[[cube.attribute(name) for name in by]])
+    return cell, cube.value_names(by, present.T)

@@ -138,7 +138,8 @@ def choose(
     seen = _picked(counts, found)
     fitted = np.zeros((scores.size, 4))
     for others, held in folds(scores, question.seed):
-        place = search(counts_at_steps(others), rate, least * (1 - 1 / FOLDS), most_cost, asked)
+        # of a cell's rows four fifths are in the others, by chance more or fewer: half of the minimum count will do
+        place = search(counts_at_steps(others), rate, least / 2, most_cost, asked)
         fitted += _picked(counts_at_steps(held), place)
     table = _two_classes(scores, np.rint(fitted).astype(np.int64).reshape(-1, 2, 2), question.outcome)
     own = _own_counts(scores)
