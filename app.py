@@ -11,4 +11,7 @@ with frame.guard():
     frame.require_login()
     with frame.guard():  # its own: a page that needs no run works while the runs cannot be reached
         frame.sidebar(navigation.section_of(page))
-    page.run()
+    try:
+        page.run()
+    finally:
+        frame.settle()

@@ -8,6 +8,7 @@ import os
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 
 from visrec.connections import S3Settings, checked_endpoint, checked_style, from_environment, from_tables
@@ -93,10 +94,14 @@ class Settings:
 
 def _device_queue(visible: str | None) -> str:
     """Where everybody of this user queues for one device of this machine, whatever their cache is."""
-    cards = any(Path("/dev").glob("nvidia[0-9]*"))
-    device = f"gpu-{visible or 'all'}" if cards and visible != "-1" else "cpu"
+    device = f"gpu-{visible or 'all'}" if _has_cards() and visible != "-1" else "cpu"
     place = Path("/tmp") if os.path.isdir("/tmp") else Path(tempfile.gettempdir())
     return str(place / f"visrec-{os.getuid()}" / device.replace("/", "_"))
+
+
+@cache
+def _has_cards() -> bool:
+    return any(Path("/dev").glob("nvidia[0-9]*"))
 
 
 def _checked_slots(text: str | None) -> int:

@@ -50,7 +50,7 @@ with left:
             "By", others, default=others[0], required=True, format_func=wording.nice, key="bucket_by"
         )
         counts = bucket_view.label_counts(samples, target, attribute)
-        st.plotly_chart(
+        widgets.chart(
             bucket_view.label_bars(counts), key="bucket_bars", alt=f"Images by {attribute}, split by {target}"
         )
         widgets.table(counts.reset_index(), f"{bucket.name}-{attribute}-{target}")
@@ -73,7 +73,7 @@ if len(others) > 1:
     rest = [name for name in others if name != rows]
     columns = two.selectbox("Columns", rest, format_func=wording.nice, key="bucket_columns")
     crossed = bucket_view.cell_counts(samples, rows, columns)
-    st.plotly_chart(bucket_view.cell_map(crossed), key="bucket_cells", alt=f"Images by {rows} and {columns}")
+    widgets.chart(bucket_view.cell_map(crossed), key="bucket_cells", alt=f"Images by {rows} and {columns}")
     st.caption(f"▵ fewer than {bucket_view.FEW} images: too few to say much about this group. · none at all.")
     widgets.table(crossed.reset_index(), f"{bucket.name}-{rows}-{columns}")
 

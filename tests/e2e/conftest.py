@@ -167,13 +167,18 @@ class Visitor:
         self.page.get_by_role("button", name=name, exact=True).click()
 
     def choose(self, field: str, value: str) -> None:
-        """Choose a value in a list of the sidebar; a page that is drawn anew closes its lists, so opened again."""
+        """Choose a value in a list of the sidebar, and see it chosen.
+
+        A page that is drawn anew closes its lists, and on a busy machine Streamlit's list still scrolls under the mouse
+        when it is pressed, which chooses nothing: a person would click once more, and so does this.
+        """
         place = self.page.get_by_test_id("stSidebar").get_by_test_id("stMultiSelect").filter(has_text=field)
         option = self.page.get_by_role("option", name=value, exact=True)
         for _ in range(6):
             place.locator("input").click()
             try:
                 option.click(timeout=5_000)
+                place.get_by_text(value, exact=True).wait_for(timeout=5_000)
                 return
             except Exception:
                 self.page.keyboard.press("Escape")

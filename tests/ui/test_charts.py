@@ -1,13 +1,20 @@
 """Tests for visrec.ui.charts and its siblings: figures say the numbers, and never dress up the unknown."""
 
+import json
+import tomllib
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
+import plotly.io as pio
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from visrec.ui import charts, charts_curves, charts_rates
 from visrec.ui import charts_confusion as matrices
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def trace(figure, name):
@@ -274,7 +281,45 @@ def test_whole_figures_are_what_plotly_allows(cells):
     ]
 
     for figure in figures:
-        inked = charts.in_ink(figure, "#1D2A2F")
+        spec = charts.themed(figure, charts.THEMES["dark"]).to_dict()
 
-        assert len(figure.data) == len(go.Figure(inked.to_dict()).data)
-        assert "#1D2A2F" == inked.layout.xaxis.tickfont.color
+        assert len(figure.data) == len(go.Figure(spec).data)
+        assert "#E6EDEF" == spec["layout"]["xaxis"]["tickfont"]["color"] == spec["layout"]["font"]["color"]
+
+
+def test_a_chart_says_all_that_would_make_plotly_draw_it_twice(cells):
+    """Streamlit hands a figure over twice; a template, data without a revision or a click set late is drawn again."""
+    counts = np.array([[[40, 1], [2, 30]]])
+    grid = matrices.small_multiples(matrices.Matrices(("no", "yes"), (("a",),), counts, counts[0], 5))
+    by_hand = charts.blank(200).add_scatter(x=[1, 2], y=[3, 4])
+    for figure in (charts_rates.cell_dots(cells, overall=0.9), grid, by_hand):
+        spec = json.loads(pio.to_json(charts.themed(figure, charts.THEMES["light"]).to_dict(), validate=False))
+
+        assert spec["layout"]["template"] is None
+        assert 1 == spec["layout"]["datarevision"]
+    assert ("event+select", "pan") == (grid.layout.clickmode, grid.layout.dragmode)
+
+
+def test_a_chart_takes_what_its_sheet_says_and_the_look_for_the_rest():
+    """Themed once or twice, the figure is the same; and the sheet itself is left alone."""
+    sheet = charts.Sheet(100, margin={"l": 3})
+    sheet.x_axis(title={"text": "share", "font": {"size": 11}})
+    figure = sheet.figure()
+    themed = charts.themed(figure, charts.THEMES["light"])
+
+    assert themed.to_dict() == charts.themed(themed, charts.THEMES["light"]).to_dict()
+    assert {"l": 3, "r": 8, "t": 28, "b": 36, "pad": 8} == themed.to_dict()["layout"]["margin"]
+    assert 11 == themed.layout.xaxis.title.font.size
+    assert 14 == themed.layout.yaxis.title.font.size
+    assert "font" not in figure.to_dict()["layout"]
+
+
+def test_the_charts_colours_are_those_of_the_pages():
+    """`charts.THEMES` repeats what `.streamlit/config.toml` says."""
+    config = tomllib.loads((ROOT / ".streamlit" / "config.toml").read_text())["theme"]
+
+    for name, theme in charts.THEMES.items():
+        said = config[name]
+        assert (said["textColor"], said["backgroundColor"], said["borderColor"]) == (
+            theme.ink, theme.ground, theme.line
+        )  # fmt: skip

@@ -1,4 +1,8 @@
-"""The server under the pages: what it does with an upload before any page sees it."""
+"""The server under the pages: what it does with uploads before any page sees them, and what stays after a page."""
+
+import sys
+
+from visrec.ui import frame
 
 
 def test_large_file_arrives_in_memory_and_not_in_a_temporary_file():
@@ -29,3 +33,17 @@ def test_large_file_arrives_in_memory_and_not_in_a_temporary_file():
         assert not form["f"].file._rolled
     finally:
         MultiPartParser.spool_max_size = old
+
+
+def test_what_is_loaded_is_looked_through_once(monkeypatch):
+    """Streamlit collects garbage after each run of a page; libraries that stay loaded need no second look."""
+    frozen = []
+    monkeypatch.setattr(frame, "_loaded", 0)
+    monkeypatch.setattr(frame.gc, "freeze", lambda: frozen.append(len(sys.modules)))
+    for _ in range(3):
+        frame.settle()
+    assert 1 == len(frozen)
+
+    monkeypatch.setattr(frame, "_loaded", len(sys.modules) - frame.MANY_MODULES)
+    frame.settle()
+    assert 2 == len(frozen)

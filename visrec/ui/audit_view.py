@@ -10,13 +10,10 @@ import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
-from visrec.ui import cached, charts, state, widgets, wording
+from visrec.ui import cached, state, widgets, wording
 
 BY = "by"
 """Query parameter, and widget key, of the attributes that split a page into cells."""
-
-TEXT_COLOURS = {"light": "#1D2A2F", "dark": "#E6EDEF"}
-"""``textColor`` of `.streamlit/config.toml`: Streamlit draws a chart's words in a grey below 4.5:1 on white."""
 
 TARGET_GAP = 0.05
 """The gap that the planner plans for: what `Audit.planner` takes when nobody asks for another."""
@@ -134,17 +131,9 @@ def default_by(view: "state.View") -> tuple[str, ...]:
 
 def show_chart(figure: go.Figure, summary: str, *, key: str, **options):
     """Draw a chart in the page's theme, with a sentence that says what it shows for those who cannot see it."""
-    event = draw(figure, key=key, **options)
+    event = widgets.chart(figure, key=key, **options)
     st.caption(summary)
     return event
-
-
-def draw(figure: go.Figure, *, key: str, **options):
-    """Draw a chart in the page's theme; its words in the theme's own text colour, which is readable on both."""
-    figure = charts.in_ink(figure, TEXT_COLOURS.get(st.context.theme.type or ""))
-    return st.plotly_chart(
-        figure, theme="streamlit", width="stretch", key=key, config={"displayModeBar": False}, **options
-    )
 
 
 def sideways(key: str, least: int):

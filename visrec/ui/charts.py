@@ -8,6 +8,8 @@ figure serves light and dark. Colour never speaks alone: a symbol, a hatch or a 
 
 import math
 from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import plotly.graph_objects as go
@@ -33,16 +35,40 @@ SEQUENTIAL = "Cividis"
 # blue - light grey - vermillion: both ends differ in lightness from the middle, and from each other in hue for all
 DIVERGING = [[0.0, BLUE], [0.5, "#f1f1f1"], [1.0, VERMILLION]]
 
-FONT_SIZE = 13
 SMALL_FONT = 11
 
+FAMILY = '"Source Sans", sans-serif'
+"""What Streamlit calls ``sans-serif`` in a theme."""
 LOOK = {
     "colorway": list(SERIES),
-    "font": {"size": FONT_SIZE},
+    "datarevision": 1,
+    "font": {"size": 12, "family": FAMILY},
     "hovermode": "closest",
-    "hoverlabel": {"align": "left", "font": {"size": FONT_SIZE}},
+    "hoverlabel": {"align": "left", "font": {"size": 12, "family": FAMILY}},
+    "legend": {"font": {"size": 12}, "valign": "top", "borderwidth": 0},
+    "margin": {"pad": 8},
     "separators": ".,",
 }
+"""What every chart has that does not say otherwise. ``datarevision`` never changes: see `themed`."""
+AXES = {
+    "xaxis": {"tickfont": {"size": 12}, "title": {"font": {"size": 14}, "standoff": 20}},
+    "yaxis": {"tickfont": {"size": 12}, "title": {"font": {"size": 14}, "standoff": 24}},
+}
+
+
+@dataclass(frozen=True)
+class Theme:
+    """The colours of a page: of its words, of its ground and of its lines."""
+
+    ink: str
+    ground: str
+    line: str
+
+
+THEMES = {"light": Theme("#1D2A2F", "#FFFFFF", "#D8E0E3"), "dark": Theme("#E6EDEF", "#12191C", "#35434A")}
+"""``textColor``, ``backgroundColor`` and ``borderColor`` of `.streamlit/config.toml`."""
+UNKNOWN_THEME = Theme(GREY, CLEAR, FAINT)
+"""Before the browser has said which theme it shows: readable on both."""
 
 
 def rate_text(value: float, digits: int = 3) -> str:
@@ -110,7 +136,6 @@ class Sheet:
         self.traces: list[dict] = []
         self.notes: list[dict] = []
         self.layout = {
-            "template": {"layout": LOOK},
             "height": height,
             "margin": {"l": 8, "r": 8, "t": 28, "b": 36, **(margin or {})},
             "paper_bgcolor": CLEAR,
@@ -145,25 +170,73 @@ class Sheet:
         """Set properties of the y axis."""
         self.layout["yaxis"] |= {name: _listed(value) for name, value in properties.items()}
 
-    def figure(self) -> go.Figure:
+    def figure(self) -> "Drawing":
         """The figure, as it stands."""
         layout = {**self.layout, "annotations": self.notes} if self.notes else self.layout
-        return go.Figure(data=self.traces, layout=layout, _validate=False)
+        return Drawing({"data": self.traces, "layout": layout})
 
 
-def in_ink(figure: go.Figure, ink: str | None) -> go.Figure:
-    """The same figure with its words in one colour, the theme's; None leaves the theme's own grey."""
-    if not ink:
-        return figure
+class Drawing(go.Figure):
+    """A figure that stays plain data, neither checked nor copied on its way to the browser; to be looked at only.
+
+    ``data`` and ``layout`` are there, for whoever asks: a whole Plotly figure is made then.
+
+    Parameters
+    ----------
+    plain : ``{"data": [...], "layout": {...}}``, not changed any more
+    """
+
+    def __init__(self, plain: dict) -> None:  # without Plotly's own, which copies everything three times
+        self._plain = plain
+
+    def to_dict(self) -> dict:
+        """The plain data itself."""
+        return self._plain
+
+    @cached_property
+    def _whole(self) -> go.Figure:
+        return go.Figure(self._plain, _validate=False)
+
+    @property
+    def data(self):
+        """The traces."""
+        return self._whole.data
+
+    @property
+    def layout(self):
+        """The layout."""
+        return self._whole.layout
+
+
+def themed(figure: go.Figure, theme: Theme) -> Drawing:
+    """The same figure with everything said that Streamlit's theme or a Plotly template would add.
+
+    Streamlit hands each new figure to Plotly twice, the second time as a copy. Plotly draws all of it again if the copy
+    brings arrays of data without a ``datarevision``, or a template; without them it sees that nothing has changed,
+    and a chart costs one drawing (docs/adr/0065).
+    """
     spec = figure.to_dict()
-    layout = spec["layout"]
-    layout["font"] = {**layout.get("font", {}), "color": ink}
+    layout = _beneath(spec["layout"], LOOK) | {"template": None}
+    layout["font"] = {**layout["font"], "color": theme.ink}
+    hover = layout["hoverlabel"]
+    layout["hoverlabel"] = {
+        **hover, "bgcolor": theme.ground, "bordercolor": theme.line, "font": {**hover["font"], "color": theme.ink}
+    }  # fmt: skip
     for name in [key for key in layout if key.startswith(("xaxis", "yaxis"))]:
-        axis = layout[name]
-        title = axis.get("title") or {}
-        axis["tickfont"] = {**axis.get("tickfont", {}), "color": ink}
-        axis["title"] = {**title, "font": {**title.get("font", {}), "color": ink}}
-    return go.Figure(spec, _validate=False)
+        axis = _beneath(layout[name], {**AXES[name[:5]], "tickcolor": theme.line})
+        axis["tickfont"] = {**axis["tickfont"], "color": theme.ink}
+        axis["title"] = {**axis["title"], "font": {**axis["title"]["font"], "color": theme.ink}}
+        layout[name] = axis
+    return Drawing({**spec, "layout": layout})
+
+
+def _beneath(given: dict, defaults: dict) -> dict:
+    """What is given, and the defaults where nothing is."""
+    merged = {**defaults, **given}
+    for name, value in defaults.items():
+        if isinstance(value, dict) and isinstance(given.get(name), dict):
+            merged[name] = _beneath(given[name], value)
+    return merged
 
 
 def _listed(value):

@@ -301,6 +301,8 @@ def _mark(figure: charts.Sheet, corner: tuple[float, float], selected: tuple[int
 
 def _squares(figure: charts.Sheet, matrices: Matrices, corners, pixels: int) -> None:
     k = len(matrices.labels)
+    # what Streamlit sets for a chart that can be clicked; set later, it would cost a second drawing
+    figure.layout |= {"clickmode": "event+select", "dragmode": "pan"}
     share = shares_of_row(matrices.counts)
     xs, ys, data, words = [], [], [], []
     for cell, (x, y) in enumerate(corners):

@@ -84,7 +84,7 @@ def draw_overall(matrices: Matrices) -> None:
     picture, words = st.columns([2, 3], gap="large") if k <= 3 else (st.container(), st.container())
     with picture:
         with audit_view.sideways("confusion_overall_scroll", 72 * k + 130 if k > 3 else 0):
-            event = audit_view.draw(
+            event = widgets.chart(
                 charts_confusion.overall_matrix(matrices, selected=_open_square(matrices)),
                 key="confusion_overall",
                 on_select="rerun",
@@ -147,7 +147,7 @@ def draw_grid(matrices: Matrices, by: Sequence[str], show: str) -> None:
     k = len(matrices.labels)
     grid = charts_confusion.arrange(matrices.keys, charts_confusion.matrices_per_line(k))
     with audit_view.sideways("confusion_scroll", charts_confusion.least_width(grid, k)):
-        event = audit_view.draw(
+        event = widgets.chart(
             charts_confusion.small_multiples(matrices, show, selected=_open_square(matrices)),
             key="confusion_grid",
             on_select="rerun",

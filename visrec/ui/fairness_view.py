@@ -181,7 +181,7 @@ def draw_heat(audit, cells: pd.DataFrame, rates: Sequence[str]) -> None:
 def wide(figure, width: int, key: str) -> None:
     """Draw a chart that scrolls sideways where the page is narrower than it needs."""
     with audit_view.sideways(f"{key}_scroll", width):
-        audit_view.draw(figure, key=key)
+        widgets.chart(figure, key=key)
 
 
 def draw_pairs(audit) -> None:

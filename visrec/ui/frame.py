@@ -5,7 +5,9 @@ a function that Streamlit runs on its own (``@st.fragment``) carries ``@frame.gu
 """
 
 import contextlib
+import gc
 import logging
+import sys
 import uuid
 from collections.abc import Iterator
 
@@ -101,6 +103,24 @@ def open_page(title: str, question: str, *, needs: str = "nothing") -> "state.Vi
 def _no_predictions(row: "cached.RunRow", error: NotFoundError) -> None:
     text, label, page = wording.UNFINISHED.get(row.state, (str(error), "See all runs", "runs"))
     widgets.empty_state(f"Run {row.name}: {wording.STATES.get(row.state, row.state)}", text, action=page, label=label)
+
+
+def settle() -> None:
+    """Take what has been loaded so far out of the reach of Python's collector, whenever libraries have been added.
+
+    Streamlit collects garbage after every run of a page, with the answer still on its way, and looked through all
+    loaded libraries each time: a tenth of a second (docs/adr/0065).
+    """
+    global _loaded
+    if len(sys.modules) - _loaded >= MANY_MODULES:
+        _loaded = len(sys.modules)
+        gc.collect()
+        gc.freeze()
+
+
+MANY_MODULES = 50
+"""So many modules more make it worth another look."""
+_loaded = 0
 
 
 def go(page: str, *, run: str | None = None, **slices) -> None:

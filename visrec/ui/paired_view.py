@@ -30,9 +30,9 @@ def show(rows: list) -> bool:
         st.info(widgets.escape(str(error)), icon=":material/info:")
         return True
     st.markdown(widgets.escape(sentence(found, *names)))  # named by now: what is kept knows a run by its id alone
-    st.plotly_chart(
+    widgets.chart(
         charts_rates.gap_rows(chart_rows(found), title="difference in accuracy", ideal_name="no difference"),
-        width="stretch", key="paired_chart", alt="Difference in accuracy of the two runs, overall and by group",
+        key="paired_chart", alt="Difference in accuracy of the two runs, overall and by group",
     )  # fmt: skip
     st.caption(
         f"Right of the line: {widgets.escape(second.name)} is better. Paired on the {found.overall['n']:,} images "

@@ -31,9 +31,7 @@ def show_curves(rows: dict) -> None:
     )
     chosen = chosen or known[0]
     shown = dict(list(histories.items())[:AT_MOST])
-    st.plotly_chart(
-        curves(shown, chosen), width="stretch", key="runs_curves", alt=f"{CURVES[chosen]} of each run, pass by pass"
-    )
+    widgets.chart(curves(shown, chosen), key="runs_curves", alt=f"{CURVES[chosen]} of each run, pass by pass")
     widgets.table(as_table(shown, chosen), "runs-curves", label="Curves as a table")
 
 

@@ -192,7 +192,7 @@ def show_curves(history: pd.DataFrame, watched: dict[str, int]) -> None:
         with place:
             st.markdown(f"**{kind.capitalize()} after each pass**")
             figure = curve(history, lines_of(history, kind))
-            st.plotly_chart(figure, key=f"train_{kind}", alt=f"{kind.capitalize()} after each pass")
+            widgets.chart(figure, key=f"train_{kind}", alt=f"{kind.capitalize()} after each pass")
     show_cells(history, watched)
     widgets.table(history, "history", label="Every pass as a table")
 
@@ -213,7 +213,7 @@ def show_cells(history: pd.DataFrame, watched: dict[str, int]) -> None:
     names = list(last.index)
     drawn = names if len(names) <= MAX_CELLS else [*names[: MAX_CELLS - 2], *names[-2:]]
     figure = curve(history, {name: cell_name(name) for name in drawn})
-    st.plotly_chart(figure, key="train_cells", alt="Accuracy of each watched group after each pass")
+    widgets.chart(figure, key="train_cells", alt="Accuracy of each watched group after each pass")
     left_out = [
         f"{len(cells) - len(large)} of {len(cells)} groups have fewer than {FOLLOWED} images and are not drawn"
         * (len(large) < len(cells)),

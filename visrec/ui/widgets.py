@@ -1,13 +1,14 @@
-"""Small pieces that several pages draw: the strip under a title, empty states, tables with their download."""
+"""Small pieces that several pages draw: the strip under a title, empty states, charts, tables with their download."""
 
 import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pandas as pd
+import plotly.graph_objects as go
 import streamlit as st
 
-from visrec.ui import wording
+from visrec.ui import charts, wording
 
 _AGE = re.compile(r"\d+")
 
@@ -40,6 +41,14 @@ def figures(items: Iterable[tuple[str, str, str]]) -> None:
         for label, value, help_text in items:
             with st.container(width=176):
                 st.metric(label, value, help=help_text, border=True)
+
+
+def chart(figure: go.Figure, *, key: str, **options):
+    """Draw a chart in the page's theme; returns what Streamlit does, a selection where ``on_select`` asks for one."""
+    theme = charts.THEMES.get(st.context.theme.type or "", charts.UNKNOWN_THEME)
+    return st.plotly_chart(
+        charts.themed(figure, theme), theme=None, key=key, config={"displayModeBar": False}, **options
+    )
 
 
 def empty_state(
