@@ -162,6 +162,21 @@ class Sheet:
             textfont={"size": size, **font}, hoverinfo="skip", cliponaxis=False,
         )  # fmt: skip
 
+    def hatch(self, rectangles) -> None:
+        """Hatched rectangles (x0, y0, x1, y1) in axis units: how "unknown" is drawn on a heat map, which has no pattern.
+
+        Filled outlines are one path, however many there are; strokes of a line trace would be a path each.
+        """
+        xs, ys = _closed(rectangles)
+        pattern = {"shape": "/", "fgcolor": RULE, "bgcolor": CLEAR, "size": 7, "solidity": 0.2}
+        self.add("scatter", x=xs, y=ys, mode="none", fill="toself", fillpattern=pattern, hoverinfo="skip")
+
+    def frames(self, rectangles, thickness: float) -> None:
+        """Thin frames inside rectangles, ``thickness`` in axis units; again one path for all of them."""
+        inner = [(x1 - thickness, y0 + thickness, x0 + thickness, y1 - thickness) for x0, y0, x1, y1 in rectangles]
+        xs, ys = _closed(part for pair in zip(rectangles, inner, strict=True) for part in pair)
+        self.add("scatter", x=xs, y=ys, mode="none", fill="toself", fillcolor=RULE, hoverinfo="skip")
+
     def x_axis(self, **properties) -> None:
         """Set properties of the x axis."""
         self.layout["xaxis"] |= {name: _listed(value) for name, value in properties.items()}
@@ -239,6 +254,19 @@ def _beneath(given: dict, defaults: dict) -> dict:
     return merged
 
 
+def _closed(rectangles: Iterable[tuple[float, float, float, float]]) -> tuple[list, list]:
+    """Outlines of rectangles for one filled trace, separated by None.
+
+    One whose x0 is the larger end runs the other way round, so inside another it is a hole.
+    """
+    xs: list[float | None] = []
+    ys: list[float | None] = []
+    for x0, y0, x1, y1 in rectangles:
+        xs += [x0, x1, x1, x0, x0, None]
+        ys += [y0, y0, y1, y1, y0, None]
+    return xs, ys
+
+
 def _listed(value):
     """Arrays and columns as lists, also one level down (``error_x``, ``textfont``)."""
     if isinstance(value, dict):
@@ -265,39 +293,6 @@ def escape(text: object) -> str:
     '&lt;b&gt;70+&lt;/b&gt;'
     """
     return str(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-
-
-def hatch_segments(rectangles: Iterable[tuple[float, float, float, float]], step: float, slope: float = 1.0):
-    """Diagonal strokes that fill rectangles: how "unknown" is drawn where a trace has no pattern of its own.
-
-    Parameters
-    ----------
-    rectangles : of (x0, y0, x1, y1) in axis units, x0 < x1 and y0 < y1
-    step : distance between strokes along x, in axis units
-    slope : rise in y units for one x unit
-
-    Returns
-    -------
-    xs, ys : lists of float or None
-        Segments separated by None, for one line trace.
-
-    Examples
-    --------
-    >>> xs, ys = hatch_segments([(0, 0, 1, 1)], step=1.0)
-    >>> xs
-    [0.0, 1.0, None]
-    """
-    xs: list[float | None] = []
-    ys: list[float | None] = []
-    for x0, y0, x1, y1 in rectangles:
-        start = x0 - (y1 - y0) / slope
-        for i in range(1, math.ceil((x1 - start) / step)):
-            foot = start + i * step
-            left, right = max(foot, x0), min(foot + (y1 - y0) / slope, x1)
-            if right > left:
-                xs += [left, right, None]
-                ys += [y0 + (left - foot) * slope, y0 + (right - foot) * slope, None]
-    return xs, ys
 
 
 def ink_on(levels: np.ndarray, colorscale: str | list) -> np.ndarray:

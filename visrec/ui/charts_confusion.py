@@ -187,7 +187,7 @@ def small_multiples(
     figure = charts.Sheet(int(height * pixels) + head + 12, margin={"l": 4, "r": 4, "t": head + 4, "b": 4})
     _heat(figure, matrices, show, grid, (pitch_x, pitch_y, top))
     _hatch(figure, matrices, corners)
-    _outlines(figure, corners, k)
+    figure.frames([(x, y, x + k, y + k) for x, y in corners], 1 / pixels)
     if k <= 3 or grid.columns * k <= SQUARES:
         _numbers(figure, matrices, show, corners)
     _words(figure, matrices, grid, corners, (pitch_x, pitch_y), pixels)
@@ -238,7 +238,10 @@ def _numbers(figure: charts.Sheet, matrices: Matrices, show: str, corners) -> No
     ink = charts.ink_on((colour - low) / (high - low), scale)
     places = [(x + j + 0.5, y + i + 0.5) for x, y in corners for i in range(k) for j in range(k)]
     words = [square_text(v, show) for v in number.ravel()]
-    figure.write(places, words, "middle center", charts.SMALL_FONT, color=ink.ravel())
+    told = [i for i, word in enumerate(words) if word]  # the unknown have none
+    figure.write(
+        [places[i] for i in told], [words[i] for i in told], "middle center", charts.SMALL_FONT, color=ink.ravel()[told]
+    )
 
 
 def _hatch(figure: charts.Sheet, matrices: Matrices, corners: Sequence[tuple[float, float]]) -> None:
@@ -249,16 +252,7 @@ def _hatch(figure: charts.Sheet, matrices: Matrices, corners: Sequence[tuple[flo
             unknown.append((x, y, x + k, y + k))
         else:
             unknown += [(x, y + i, x + k, y + i + 1) for i in np.nonzero(counts.sum(axis=1) == 0)[0]]
-    xs, ys = charts.hatch_segments(unknown, step=0.22 * max(1, k / 3))
-    figure.add("scatter", x=xs, y=ys, mode="lines", line={"color": charts.RULE, "width": 1}, hoverinfo="skip")
-
-
-def _outlines(figure: charts.Sheet, corners: Sequence[tuple[float, float]], k: int) -> None:
-    xs, ys = [], []
-    for x, y in corners:
-        xs += [x, x + k, x + k, x, x, None]
-        ys += [y, y, y + k, y + k, y, None]
-    figure.add("scatter", x=xs, y=ys, mode="lines", line={"color": charts.RULE, "width": 1}, hoverinfo="skip")
+    figure.hatch(unknown)
 
 
 def _words(figure, matrices: Matrices, grid: Grid, corners, pitch: tuple[float, float], pixels: int) -> None:

@@ -263,8 +263,7 @@ def heat_table(
         hoverongaps=False,
     )
     unknown = [(j - 0.49, i - 0.46, j + 0.49, i + 0.46) for i, j in zip(*np.nonzero(np.isnan(level)), strict=True)]
-    xs, ys = charts.hatch_segments(unknown, step=0.1, slope=4.0)
-    figure.add("scatter", x=xs, y=ys, mode="lines", line={"color": charts.RULE, "width": 1}, hoverinfo="skip")
+    figure.hatch(unknown)
     words = known.map(charts.rate_text).where(known.notna(), "").to_numpy().ravel()
     figure.add(
         "scatter",

@@ -119,7 +119,8 @@ def can_say(audit, rate: str, most: int = 4) -> list[str]:
         for _, row in found.head(most).iterrows()
     ]
     if len(found) > most:
-        lines.append(f"{len(found) - most} more groups are below the rest beyond chance.")
+        more = len(found) - most
+        lines.append(f"{more:,} more {'group is' if more == 1 else 'groups are'} below the rest beyond chance.")
     better = audit.differences.query("rate == @rate and verdict == 'supported' and difference > 0")
     if len(better):
         names = ", ".join(better.sort_values("value", ascending=False)["cell"].head(3))
