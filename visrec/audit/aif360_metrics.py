@@ -107,10 +107,13 @@ def split_metrics(
         As AIF360 says it, its 0 and 1 for empty groups included; see `visrec.audit.aif360_table` for the masking.
     """
     with _LOCK, np.errstate(all="ignore"):
-        metric, predicted = _metrics(codes, privileged, counts, score_sums)
+        metric = _metric(codes, privileged, counts, score_sums)
         try:
             return _values(
-                metric, predicted, both=privileged.any() and not privileged.all(), scored=score_sums is not None
+                metric,
+                _of_predictions(metric),
+                both=privileged.any() and not privileged.all(),
+                scored=score_sums is not None,
             )
         finally:
             forget()
@@ -119,7 +122,7 @@ def split_metrics(
 def compared_metrics(codes: np.ndarray, privileged: np.ndarray, counts: np.ndarray) -> dict[str, float]:
     """Only the comparisons of one split, by AIF360 itself; arguments as in `split_metrics`."""
     with _LOCK, np.errstate(all="ignore"):
-        metric, _ = _metrics(codes, privileged, counts, None)
+        metric = _metric(codes, privileged, counts, None)
         try:
             return {name: float(getattr(metric, name)()) for name in COMPARISONS}
         finally:
@@ -147,8 +150,8 @@ def _memories() -> Iterator[dict]:
                 yield function.__closure__[code.co_freevars.index("cache")].cell_contents
 
 
-def _metrics(codes, privileged, counts, score_sums):
-    """A ClassificationMetric on weighted cells, and a BinaryLabelDatasetMetric on what was predicted."""
+def _metric(codes, privileged, counts, score_sums):
+    """A ClassificationMetric on weighted cells."""
     import pandas as pd
 
     found = library()
@@ -163,7 +166,7 @@ def _metrics(codes, privileged, counts, score_sums):
         protected_attribute_names=names,
         instance_weights_name="weight",
     )
-    answer = truth.copy(deepcopy=True)
+    answer = truth.copy(deepcopy=False)  # what differs is set anew, and nothing is changed in place
     answer.labels = prediction[:, None]
     scored = prediction if score_sums is None else score_sums[place, kind] / counts[place, kind]
     answer.scores = scored[:, None]
@@ -171,9 +174,16 @@ def _metrics(codes, privileged, counts, score_sums):
         "privileged_groups": _conditions(codes[privileged], names),
         "unprivileged_groups": _conditions(codes[~privileged], names),
     }
-    predicted = truth.copy(deepcopy=True)
-    predicted.labels = prediction[:, None]
-    return found.ClassificationMetric(truth, answer, **groups), found.BinaryLabelDatasetMetric(predicted, **groups)
+    return found.ClassificationMetric(truth, answer, **groups)
+
+
+def _of_predictions(metric):
+    """The BinaryLabelDatasetMetric of what was predicted, where a ClassificationMetric knows labels and predictions."""
+    return library().BinaryLabelDatasetMetric(
+        metric.classified_dataset,
+        privileged_groups=metric.privileged_groups,
+        unprivileged_groups=metric.unprivileged_groups,
+    )
 
 
 def _conditions(codes: np.ndarray, names: list[str]) -> list[dict]:

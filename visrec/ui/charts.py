@@ -163,7 +163,7 @@ class Sheet:
         )  # fmt: skip
 
     def hatch(self, rectangles) -> None:
-        """Hatched rectangles (x0, y0, x1, y1) in axis units: how "unknown" is drawn on a heat map, which has no pattern.
+        """Hatched rectangles (x0, y0, x1, y1) in axis units: how "unknown" is drawn where a heat map has no pattern.
 
         Filled outlines are one path, however many there are; strokes of a line trace would be a path each.
         """
