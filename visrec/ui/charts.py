@@ -2,8 +2,8 @@
 
 Nothing in this module or its siblings (``charts_rates``, ``charts_confusion``, ``charts_curves``) knows Streamlit.
 The colours are Okabe and Ito's, told apart by people with any colour vision, and cividis for quantities; each stands
-at least 3:1 against a white and against a dark page. Text, background and fonts are left to the page's theme, so one
-figure serves light and dark. Colour never speaks alone: a symbol, a hatch or a word says the same.
+at least 3:1 against a white and against a dark page. Text and background are those of the page's theme, put in by
+`themed`, so one figure serves light and dark. Colour never speaks alone: a symbol, a hatch or a word says the same.
 """
 
 import math
