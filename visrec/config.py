@@ -94,13 +94,14 @@ class Settings:
 
 def _device_queue(visible: str | None) -> str:
     """Where everybody of this user queues for one device of this machine, whatever their cache is."""
-    device = f"gpu-{visible or 'all'}" if _has_cards() and visible != "-1" else "cpu"
+    device = f"gpu-{visible or 'all'}" if has_nvidia() and visible != "-1" else "cpu"
     place = Path("/tmp") if os.path.isdir("/tmp") else Path(tempfile.gettempdir())
     return str(place / f"visrec-{os.getuid()}" / device.replace("/", "_"))
 
 
 @cache
-def _has_cards() -> bool:
+def has_nvidia() -> bool:
+    """Whether this machine has an NVIDIA device; looked at once, without loading anything."""
     return any(Path("/dev").glob("nvidia[0-9]*"))
 
 

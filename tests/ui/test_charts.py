@@ -308,7 +308,7 @@ def test_a_chart_takes_what_its_sheet_says_and_the_look_for_the_rest():
     themed = charts.themed(figure, charts.THEMES["light"])
 
     assert themed.to_dict() == charts.themed(themed, charts.THEMES["light"]).to_dict()
-    assert {"l": 3, "r": 8, "t": 28, "b": 36, "pad": 8} == themed.to_dict()["layout"]["margin"]
+    assert {"l": 3, "r": 8, "t": 28, "b": 36} == themed.to_dict()["layout"]["margin"]
     assert 11 == themed.layout.xaxis.title.font.size
     assert 14 == themed.layout.yaxis.title.font.size
     assert "font" not in figure.to_dict()["layout"]

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from visrec.config import has_nvidia
 from visrec.errors import InputError
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ KERAS_BATCH = 64
 
 def gpus() -> list[str]:
     """Names of the GPUs that TensorFlow sees; asks the driver first, so that a plain CPU never loads TensorFlow."""
-    if not any(Path("/dev").glob("nvidia[0-9]*")):
+    if not has_nvidia():
         return []
     import tensorflow as tf
 

@@ -45,8 +45,7 @@ LOOK = {
     "font": {"size": 12, "family": FAMILY},
     "hovermode": "closest",
     "hoverlabel": {"align": "left", "font": {"size": 12, "family": FAMILY}},
-    "legend": {"font": {"size": 12}, "valign": "top", "borderwidth": 0},
-    "margin": {"pad": 8},
+    "legend": {"font": {"size": 12}},
     "separators": ".,",
 }
 """What every chart has that does not say otherwise. ``datarevision`` never changes: see `themed`."""

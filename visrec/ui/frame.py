@@ -105,6 +105,11 @@ def _no_predictions(row: "cached.RunRow", error: NotFoundError) -> None:
     widgets.empty_state(f"Run {row.name}: {wording.STATES.get(row.state, row.state)}", text, action=page, label=label)
 
 
+MANY_MODULES = 50
+"""So many modules more make it worth another look."""
+_loaded = 0
+
+
 def settle() -> None:
     """Take what has been loaded so far out of the reach of Python's collector, whenever libraries have been added.
 
@@ -116,11 +121,6 @@ def settle() -> None:
         _loaded = len(sys.modules)
         gc.collect()
         gc.freeze()
-
-
-MANY_MODULES = 50
-"""So many modules more make it worth another look."""
-_loaded = 0
 
 
 def go(page: str, *, run: str | None = None, **slices) -> None:
