@@ -98,3 +98,24 @@ def test_p_of_the_largest_pair_counts_ties_and_is_never_0():
         seen = chance.pair_statistics(column, n).max()
         ties = np.sum(as_drawn >= seen * (1 - 1e-9))
         assert chance.largest_pair_p(column, n, drawn) == (1 + ties) / 401
+
+
+@given(st.integers(2, 9), st.floats(0.0, 5.0), st.integers(0, 2**32))
+def test_p_of_the_largest_scaled_pair_needs_only_the_pairs_that_bounds_leave_open(many, apart, seed):
+    """The same p as from every pair of every replicate, with a value unknown here and there."""
+    rng = np.random.default_rng(seed)
+    variance = rng.uniform(0.2, 3.0, many)
+    drawn = rng.normal(size=(many, 80)) * np.sqrt(variance)[:, None]
+    drawn[rng.random(drawn.shape) < 0.05] = np.nan
+    seen = rng.normal(size=many) * apart
+    largest = chance.largest_scaled_pair(seen[:, None], variance)[0]
+    expected = chance.exceedance_p(largest, chance.largest_scaled_pair(drawn, variance))
+    assert chance.largest_scaled_p(seen, variance, drawn) == pytest.approx(expected, abs=1e-9)
+
+
+def test_p_of_the_largest_scaled_pair_counts_ties_and_is_never_0():
+    """Cells without variance, or all alike, reach the level in every draw; what no draw shows gives 1 / (1 + draws)."""
+    flat = np.zeros((3, 50))
+    assert chance.largest_scaled_p(np.zeros(3), np.ones(3), flat) == 1
+    assert chance.largest_scaled_p(np.zeros(3), np.zeros(3), flat) == 1
+    assert chance.largest_scaled_p(np.array([9.0, -9.0, 0.0]), np.ones(3), flat) == 1 / 51

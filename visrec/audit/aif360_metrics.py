@@ -6,12 +6,12 @@ it would load for one algorithm that no audit uses), and its module-level memory
 """
 
 import contextlib
+import functools
 import importlib.abc
 import logging
 import sys
 import threading
 import types
-from collections.abc import Iterator
 
 import numpy as np
 
@@ -69,7 +69,13 @@ def library() -> types.SimpleNamespace:
     MissingPackageError
         If aif360 is not installed.
     """
-    with _LOCK, _Hidden("tensorflow"), _quiet():
+    with _LOCK:
+        return _imported()
+
+
+@functools.cache
+def _imported() -> types.SimpleNamespace:
+    with _Hidden("tensorflow"), _quiet():
         try:
             from aif360.datasets import BinaryLabelDataset
             from aif360.metrics import BinaryLabelDatasetMetric, ClassificationMetric
@@ -119,14 +125,28 @@ def split_metrics(
             forget()
 
 
-def compared_metrics(codes: np.ndarray, privileged: np.ndarray, counts: np.ndarray) -> dict[str, float]:
-    """Only the comparisons of one split, by AIF360 itself; arguments as in `split_metrics`."""
+def compared_metrics(pairs: np.ndarray) -> dict[str, np.ndarray]:
+    """Only the comparisons, of many pairs of groups, by AIF360 itself.
+
+    Parameters
+    ----------
+    pairs : int, shape (m, 2, 4), of each pair the unprivileged and the privileged group as TN, FP, FN, TP
+
+    Returns
+    -------
+    dict: metric -> float64 (m,), as AIF360 says it; see `split_metrics`
+    """
+    values = np.empty((len(COMPARISONS), len(pairs)))
     with _LOCK, np.errstate(all="ignore"):
-        metric = _metric(codes, privileged, counts, None)
-        try:
-            return {name: float(getattr(metric, name)()) for name in COMPARISONS}
-        finally:
-            forget()
+        # one dataset of eight rows, weighed anew for each pair: to build it takes longer than to ask it
+        metric = _metric(np.array([[0], [1]]), np.array([False, True]), np.ones((2, 4), dtype=np.int64), None)
+        for i, pair in enumerate(pairs):
+            metric.dataset.instance_weights = metric.classified_dataset.instance_weights = pair.ravel().astype(float)
+            try:
+                values[:, i] = [getattr(metric, name)() for name in COMPARISONS]
+            finally:
+                forget()
+    return dict(zip(COMPARISONS, values, strict=True))
 
 
 def forget() -> None:
@@ -140,14 +160,17 @@ def remembered() -> int:
     return sum(len(cache) for cache in _memories())
 
 
-def _memories() -> Iterator[dict]:
+@functools.cache
+def _memories() -> tuple[dict, ...]:
     found = library()
     classes = {*found.BinaryLabelDatasetMetric.__mro__, *found.ClassificationMetric.__mro__}
-    for owner in classes:
-        for function in vars(owner).values():
-            code = getattr(function, "__code__", None)
-            if code is not None and "cache" in code.co_freevars:
-                yield function.__closure__[code.co_freevars.index("cache")].cell_contents
+    functions = [function for owner in classes for function in vars(owner).values()]
+    codes = [(function, getattr(function, "__code__", None)) for function in functions]
+    return tuple(
+        function.__closure__[code.co_freevars.index("cache")].cell_contents
+        for function, code in codes
+        if code is not None and "cache" in code.co_freevars
+    )
 
 
 def _metric(codes, privileged, counts, score_sums):

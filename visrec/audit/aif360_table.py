@@ -96,17 +96,15 @@ def each_against_rest(tables: Mapping[tuple[str, ...], CellTable], question: Que
     -------
     DataFrame: by, group, n, then one column per comparison (AIF360's names)
     """
-    rows = []
+    frames = []
     for by, table in sorted(tables.items(), key=lambda item: len(item[0])):
         counts = binary_counts(table, question.outcome, question.missing)
         rest = counts.sum(axis=0) - counts
         known = formulas.comparisons(counts, rest)
-        for i, name in enumerate(table.names()):
-            pair = np.stack([counts[i], rest[i]])
-            values = compared_metrics(np.array([[0], [1]]), np.array([False, True]), pair)
-            found = {m: np.nan if np.isnan(known[formulas.ALIASES.get(m, m)][i]) else v for m, v in values.items()}
-            rows.append({"by": " × ".join(by), "group": name, "n": int(counts[i].sum()), **found})
-    return pd.DataFrame(rows)
+        values = compared_metrics(np.stack([counts, rest], axis=1))
+        found = {m: np.where(np.isnan(known[formulas.ALIASES.get(m, m)]), np.nan, v) for m, v in values.items()}
+        frames.append(pd.DataFrame({"by": " × ".join(by), "group": table.names(), "n": counts.sum(axis=1), **found}))
+    return pd.concat(frames, ignore_index=True)
 
 
 def each_pair(table: CellTable, question: Question) -> pd.DataFrame:

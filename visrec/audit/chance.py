@@ -8,6 +8,7 @@ generator seeded by (seed, what is drawn): results do not depend on the order of
 
 import zlib
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
@@ -163,6 +164,32 @@ def largest_scaled_pair(values: np.ndarray, variance: np.ndarray) -> np.ndarray:
     return largest
 
 
+def largest_scaled_p(values, variance: np.ndarray, drawn: np.ndarray) -> float:
+    """p of the largest `largest_scaled_pair` of what was seen, as `exceedance_p` counts it.
+
+    No pair exceeds (largest value / s.d.)^2 above 0 + (largest below it)^2, and the pair of these two is at most the
+    largest: most replicates need no other pairs.
+
+    Parameters
+    ----------
+    values : float, shape (cells,), deviations seen
+    variance : float, shape (cells,)
+    drawn : float, shape (cells, replicates), deviations under the redraw
+    """
+    level = np.float32(largest_scaled_pair(np.asarray(values)[:, None], variance)[0] * (1 - TIE))
+    drawn = np.where(np.isnan(drawn), 0, drawn).astype(np.float32)
+    far = drawn / np.sqrt(np.maximum(variance, 1e-30)).astype(np.float32)[:, None]
+    high, low = far.argmax(axis=0), far.argmin(axis=0)
+    each = np.arange(drawn.shape[1])
+    bound = np.maximum(far[high, each], 0) ** 2 + np.minimum(far[low, each], 0) ** 2
+    above = bound * np.float32(1 + 1e-4) >= level
+    apart = (drawn[high, each] - drawn[low, each]) ** 2
+    reached = above & (apart >= level * (variance[high] + variance[low]) * (1 + 1e-4))
+    open_ = np.flatnonzero(above & ~reached)
+    reached[open_] = largest_scaled_pair(drawn[:, open_], variance) >= level
+    return float((1 + np.sum(reached)) / (1 + len(reached)))
+
+
 def exceedance_p(seen: float, drawn: np.ndarray) -> float:
     """p of a figure: how often chance gives at least as much, (1 + hits) / (1 + draws), so never 0.
 
@@ -186,8 +213,13 @@ def permute_binary(counts: np.ndarray, replicates: int, rng: np.random.Generator
     int64, shape (replicates, cells, 4); each cell keeps its positives and negatives, each label its answers
     """
     negative, positive = counts[:, 0] + counts[:, 1], counts[:, 2] + counts[:, 3]
-    fp = rng.multivariate_hypergeometric(negative, int(counts[:, 1].sum()), size=replicates, method="marginals")
-    tp = rng.multivariate_hypergeometric(positive, int(counts[:, 3].sum()), size=replicates, method="marginals")
+
+    def deal(generator: np.random.Generator, places: np.ndarray, answers: int) -> np.ndarray:
+        return generator.multivariate_hypergeometric(places, answers, size=replicates, method="marginals")
+
+    many = int(counts[:, 1].sum()), int(counts[:, 3].sum())
+    with ThreadPoolExecutor(2) as cores:  # two streams whatever the machine, so that the draws are the same on all
+        fp, tp = cores.map(deal, rng.spawn(2), (negative, positive), many)
     return np.stack([negative - fp, fp, positive - tp, tp], axis=-1)
 
 

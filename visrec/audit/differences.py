@@ -6,7 +6,9 @@ bands from redrawing every cell at the pooled rate.
 """
 
 import warnings
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -54,7 +56,17 @@ def bootstrap(counts: np.ndarray, replicates: int, rng: np.random.Generator) -> 
     """
     flat = counts.reshape(-1)
     total = int(flat.sum())
-    return rng.multinomial(total, flat / max(total, 1), size=replicates).reshape(replicates, *counts.shape)
+
+    def half(generator: np.random.Generator, many: int) -> np.ndarray:
+        return generator.multinomial(total, flat / max(total, 1), size=many)
+
+    return np.concatenate(_in_halves(half, replicates, rng)).reshape(replicates, *counts.shape)
+
+
+def _in_halves(half: Callable[[np.random.Generator, int], Any], replicates: int, rng: np.random.Generator) -> list:
+    """What ``half`` draws with two generators: two whatever the machine, so that the draws are the same on all."""
+    with ThreadPoolExecutor(2) as cores:
+        return list(cores.map(half, rng.spawn(2), (replicates // 2, replicates - replicates // 2)))
 
 
 def composite_intervals(table: CellTable, question: Question) -> dict[str, tuple]:
@@ -99,9 +111,7 @@ def _bootstrap_composites(counts: np.ndarray, is_class: bool, replicates: int, r
         sizes = [min(block, many - start) for start in range(0, many, block)]
         return [reduce(generator.multinomial(total, share, size=(size, len(total)))) for size in sizes]
 
-    with ThreadPoolExecutor(2) as cores:  # two halves whatever the machine, so that the draws are the same on all
-        halves = cores.map(half, rng.spawn(2), (replicates // 2, replicates - replicates // 2))
-        blocks = [block for blocks in halves for block in blocks]
+    blocks = [block for blocks in _in_halves(half, replicates, rng) for block in blocks]
     return {rate: np.concatenate([block[rate] for block in blocks]) for rate in COMPOSITES}
 
 

@@ -198,7 +198,7 @@ def composite_gaps(table: CellTable, question: Question, dealt: Callable[[], Dra
     ends = composite_simultaneous(counts, is_class)
     names = table.names()
     return {
-        rate: _composite_gap(rate, seen[rate], drawn[rate].T, ends[rate], n[rate], enough[rate], names)
+        rate: _composite_gap(rate, seen[rate], drawn[rate], ends[rate], n[rate], enough[rate], names)
         for rate in COMPOSITES
     }
 
@@ -253,17 +253,16 @@ def _exact(x, n, together: bool):
 def _composite_gap(rate, seen, drawn, ends, n, enough, names) -> Gap:
     if enough.sum() < 2:
         return Gap(rate, cells=int(enough.sum()), too_few=True)
-    seen, drawn, n = seen[enough], drawn[enough], n[enough]
+    seen, drawn, n = seen[enough], np.ascontiguousarray(drawn.T)[enough], n[enough]
     kept = [name for name, keep in zip(names, enough, strict=True) if keep]
     # a composite depends on the cell's mix of labels, so even under chance each cell has its own mean
     mean, variance = np.nanmean(drawn, axis=1), np.nanvar(drawn, axis=1)
     low, high = max_min_interval(ends[0][enough], ends[1][enough])
-    statistic = chance.largest_scaled_pair((seen - mean)[:, None], variance)[0]
     return Gap(
         rate,
         low=low,
         high=high,
-        p=chance.exceedance_p(statistic, chance.largest_scaled_pair(drawn - mean[:, None], variance)),
+        p=chance.largest_scaled_p(seen - mean, variance, drawn - mean[:, None]),
         **_null(np.nanmax(drawn, axis=0) - np.nanmin(drawn, axis=0)),
         **_ends(rate, seen, n, kept),
     )

@@ -104,7 +104,7 @@ def roc(scores: CellScores, cell: int | None = None, points: int | None = None) 
     DataFrame: threshold (descending, first above 1), fpr, tpr
     """
     keep = slice(None) if cell is None else scores.cell == cell
-    order = np.argsort(-scores.score[keep], kind="stable")
+    order = np.argsort(-scores.score[keep])  # whoever ties is taken together
     score = scores.score[keep][order]
     last = np.flatnonzero(np.append(np.diff(score) != 0, True)) if len(score) else np.empty(0, dtype=int)
     tp, fp = (np.cumsum(a[keep][order])[last] for a in (scores.positive, scores.negative))
@@ -224,7 +224,7 @@ def _auc_variance(a, p, n):
 
 def _auc(scores: CellScores) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Positives, negatives, AUC and its largest error, per cell, from one sort of all scores."""
-    order = np.argsort(scores.score, kind="stable")
+    order = np.argsort(scores.score)  # whoever ties is taken together; several times faster than a stable sort
     order = order[np.argsort(_small(scores.cell[order], scores.size), kind="stable")]
     cell, score = scores.cell[order], scores.score[order]
     positive, negative = scores.positive[order].astype(float), scores.negative[order].astype(float)

@@ -6,6 +6,7 @@ no deviation). A scan always finds something, so its p compares the score with s
 """
 
 import itertools
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -34,14 +35,14 @@ class Lines:
     codes : int32, shape (d, lines)
     observed : float64, shape (lines,), rows with the event
     count : float64, shape (lines,), all rows
-    expected : float64, shape (lines,), probability of the event that "all alike" gives each row
+    expected : probability of the event that "all alike" gives every row
     """
 
     names: tuple[str, ...]
     codes: np.ndarray
     observed: np.ndarray
     count: np.ndarray
-    expected: np.ndarray
+    expected: float
 
 
 @dataclass(frozen=True)
@@ -132,8 +133,7 @@ def rate_lines(cube: Cube, question: Question, rate: str, names: Sequence[str]) 
     x, n = counts[:, list(top)].sum(axis=1).astype(float), counts[:, list(base)].sum(axis=1).astype(float)
     _, codes = cube.keys(names, None)
     keep = n > 0
-    pooled = x.sum() / max(n.sum(), 1.0)
-    return Lines(tuple(names), codes[keep].T, x[keep], n[keep], np.full(int(keep.sum()), pooled))
+    return Lines(tuple(names), codes[keep].T, x[keep], n[keep], float(x.sum() / max(n.sum(), 1.0)))
 
 
 def _two_classes(cube: Cube, outcome: str) -> Cube:
@@ -182,30 +182,28 @@ def permutation_p(lines: Lines, worse: str, permutations: int, seed: int) -> flo
     rng = chance.generator(seed, *lines.names, "subset scan")
     n = lines.count.astype(np.int64)
     dealt = rng.multivariate_hypergeometric(n, int(lines.observed.sum()), size=permutations, method="marginals")
-    events = np.vstack([lines.observed[None], dealt])
+    events = np.vstack([lines.observed[None], dealt]).T.copy()
     scores = _scan_all(lines, events, worse, rng)
     return float((1 + np.sum(scores[1:] >= scores[0] * (1 - 1e-9))) / (1 + permutations))
 
 
 def _scan_all(lines: Lines, events: np.ndarray, worse: str, rng: np.random.Generator) -> np.ndarray:
-    """Best score of each row of ``events`` (tables, lines), by coordinate ascent from shared random starts."""
+    """Best score of each column of ``events`` (lines, tables), by coordinate ascent from shared random starts."""
     sizes = [int(c.max()) + 1 for c in lines.codes]
-    members = [np.eye(size)[codes] for size, codes in zip(sizes, lines.codes, strict=True)]
-    best = np.zeros(len(events))
+    members = [np.eye(size)[:, codes] for size, codes in zip(sizes, lines.codes, strict=True)]
+    best = np.zeros(events.shape[1])
     for restart in range(RESTARTS):
-        chosen = [
-            np.ones((len(events), size), dtype=bool)
-            if restart == 0
-            else np.repeat(_some_values(size, rng)[None], len(events), axis=0)
-            for size in sizes
-        ]
-        score = np.full(len(events), -1.0)
+        starts = [np.ones(size, dtype=bool) if restart == 0 else _some_values(size, rng) for size in sizes]
+        chosen = [np.repeat(start[:, None], events.shape[1], axis=1) for start in starts]
+        climbing, score = np.arange(events.shape[1]), np.full(events.shape[1], -1.0)
         for _ in range(20):
-            before = score.copy()
+            before, seen = score[climbing], events[:, climbing]
             for place in rng.permutation(len(sizes)):
-                chosen[place], found = _best_prefix(lines, events, members, chosen, place, worse)
-                score = np.maximum(score, found)
-            if not (score > before + 1e-9).any():
+                chosen[place], found = _best_prefix(lines, seen, members[place], chosen, place, worse)
+                score[climbing] = np.maximum(score[climbing], found)
+            higher = score[climbing] > before + 1e-9
+            climbing, chosen = climbing[higher], [mask[:, higher] for mask in chosen]
+            if not len(climbing):
                 break
         best = np.maximum(best, score)
     return best
@@ -217,21 +215,23 @@ def _some_values(size: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def _best_prefix(lines, events, members, chosen, place: int, worse: str) -> tuple[np.ndarray, np.ndarray]:
-    """The best set of one attribute's values, the others held: values sorted by their rate, best prefix taken."""
-    inside = np.ones(events.shape, dtype=float)
+    """The best set of one attribute's values, the others held: values sorted by their rate, best prefix taken.
+
+    Masks and sums have a column per table, so that every step runs along memory.
+    """
+    inside = np.ones(events.shape, dtype=bool)
     for other, mask in enumerate(chosen):
         if other != place:
-            inside *= mask[:, lines.codes[other]]
-    x, n = (inside * events) @ members[place], (inside * lines.count) @ members[place]
+            inside &= mask[lines.codes[other]]
+    x, n = members @ (inside * events), (members * lines.count) @ inside.astype(float)
     rate = np.where(n > 0, x / np.maximum(n, 1), 2.0 if worse == "lower" else -1.0)
-    order = np.argsort(rate if worse == "lower" else -rate, axis=1, kind="stable")
+    order = np.argsort(rate if worse == "lower" else -rate, axis=0, kind="stable")
     scores = _constant_score(
-        np.cumsum(np.take_along_axis(x, order, 1), 1), np.cumsum(np.take_along_axis(n, order, 1), 1),
-        lines.expected[0], worse,
+        np.cumsum(np.take_along_axis(x, order, 0), 0), np.cumsum(np.take_along_axis(n, order, 0), 0),
+        lines.expected, worse,
     )  # fmt: skip
-    length = scores.argmax(axis=1)
-    rank = np.argsort(order, axis=1)
-    return rank <= length[:, None], scores.max(axis=1)
+    rank = np.argsort(order, axis=0)
+    return rank <= scores.argmax(axis=0), scores.max(axis=0)
 
 
 def _constant_score(x: np.ndarray, n: np.ndarray, expected: float, worse: str) -> np.ndarray:
@@ -265,9 +265,8 @@ def _inside(lines: Lines, subset: Mapping[str, Sequence[int]]) -> np.ndarray:
 
 
 def _subset_score(lines: Lines, subset: Mapping[str, Sequence[int]], worse: str) -> float:
-    rows = _Rows.of(lines, _inside(lines, subset))
     penalty = PENALTY * sum(len(values) for values in subset.values())
-    return float(np.round(rows.score(rows.best_q(worse), penalty), 4))
+    return round(_Rows.of(lines, _inside(lines, subset)).best_score(worse, penalty), 4)
 
 
 def _improved(lines: Lines, subset: Mapping[str, list[int]], place: int, worse: str) -> dict[str, list[int]]:
@@ -275,58 +274,51 @@ def _improved(lines: Lines, subset: Mapping[str, list[int]], place: int, worse: 
     name = lines.names[place]
     others = {k: v for k, v in subset.items() if k != name}
     inside = _inside(lines, others)
-    ranges: dict[int, tuple[float, float, _Rows]] = {}
-    for value in np.unique(lines.codes[place][inside]).tolist():
-        rows = _Rows.of(lines, inside & (lines.codes[place] == value))
-        found = rows.range(worse)
-        if found:
-            ranges[value] = (*found, rows)
+    codes = lines.codes[place][inside]
+    observed, count = (np.bincount(codes, weights=w[inside]).tolist() for w in (lines.observed, lines.count))
+    rows = {value: _Rows(observed[value], count[value], lines.expected) for value in np.unique(codes).tolist()}
+    ranges = {value: found for value in rows if (found := rows[value].range(worse))}
     best, best_score = [], 0.0
-    thresholds = sorted({end for low, high, _ in ranges.values() for end in (low, high)})
-    for low, high in itertools.pairwise(thresholds):
+    for low, high in itertools.pairwise(sorted({end for found in ranges.values() for end in found})):
         middle = (low + high) / 2
-        chosen = [value for value, (start, end, _) in ranges.items() if start < middle < end]
+        chosen = [value for value, (start, end) in ranges.items() if start < middle < end]
         if chosen:
-            rows = _Rows.joined([ranges[value][2] for value in chosen])
-            score = rows.score(rows.best_q(worse), PENALTY * len(chosen))
+            score = _Rows.joined([rows[value] for value in chosen]).best_score(worse, PENALTY * len(chosen))
             if score > best_score:
                 best, best_score = chosen, score
-    everything = _Rows.of(lines, inside)
-    if everything.score(everything.best_q(worse), 0.0) > best_score:
+    if _Rows.of(lines, inside).best_score(worse, 0.0) > best_score:
         best = []
     return {**others, name: best} if best else others
 
 
 @dataclass(frozen=True)
 class _Rows:
-    """Events, expectations and weights of some lines, with AIF360's Bernoulli score of them."""
+    """How many rows some lines have, and events among them, with AIF360's Bernoulli score of them."""
 
     observed: float
-    expected: np.ndarray
-    count: np.ndarray
+    count: float
+    expected: float
 
     @classmethod
     def of(cls, lines: Lines, keep: np.ndarray) -> "_Rows":
-        return cls(float(lines.observed[keep].sum()), lines.expected[keep], lines.count[keep])
+        return cls(float(lines.observed[keep].sum()), float(lines.count[keep].sum()), lines.expected)
 
     @classmethod
     def joined(cls, parts: Sequence["_Rows"]) -> "_Rows":
-        return cls(
-            sum(p.observed for p in parts),
-            np.concatenate([p.expected for p in parts]),
-            np.concatenate([p.count for p in parts]),
-        )
+        return cls(sum(p.observed for p in parts), sum(p.count for p in parts), parts[0].expected)
 
     def score(self, q: float, penalty: float) -> float:
-        spread = (self.count * np.log(1 - self.expected + q * self.expected)).sum()
-        return self.observed * np.log(q) - spread - penalty
+        return self.observed * math.log(q) - self.count * math.log(1 - self.expected + q * self.expected) - penalty
 
     def slope(self, q: float) -> float:
-        return self.observed - (self.count * q * self.expected / (1 - self.expected + q * self.expected)).sum()
+        return self.observed - self.count * q * self.expected / (1 - self.expected + q * self.expected)
 
     def best_q(self, worse: str) -> float:
         q = _bisected(NARROW, WIDE, lambda q: self.slope(q) > 0)
         return 1.0 if (q < 1) == (worse == "higher") and q != 1 else q
+
+    def best_score(self, worse: str, penalty: float) -> float:
+        return self.score(self.best_q(worse), penalty)
 
     def range(self, worse: str) -> tuple[float, float] | None:
         """Where the score is above 0, in the direction of worse; None where it never is."""
