@@ -141,6 +141,14 @@ def test_words_that_are_no_class_are_named_and_left_out():
     assert predictions.cube.rows == 1
 
 
+def test_a_row_left_out_is_counted_once():
+    """Under the first reason: what is left out and what is used together are all rows."""
+    rows = small(label=["x", "y", "w", None], prediction=["x", "x", "z", "q"])
+    predictions = load_predictions(rows, labels=["x", "y"])
+    assert reasons(predictions) == {"unknown label": 1, "no label": 1}
+    assert predictions.cube.rows + sum(s.count for s in predictions.skipped) == 4
+
+
 def test_attributes_are_joined_by_file_with_folders_reconciled():
     """fairface/val/1.jpg and val/1.jpg are one image; files without a partner are unknown."""
     rows = small(file=["fairface/val/1.jpg", "fairface/val/2.jpg", "fairface/val/3.jpg", "fairface/val/9.jpg"])

@@ -204,7 +204,7 @@ class Reader:
         if self.plan.prediction is None:
             prediction = self._best(scores)
         else:
-            prediction = self._class_codes(table, self.plan.prediction, "prediction")
+            prediction = self._class_codes(table, self.plan.prediction, "prediction", among=label >= 0)
         files = table[self.plan.file] if self.plan.file else None
         keep = self._usable(label, prediction, scores, files)
         attribute_codes = self._attribute_codes(table)
@@ -224,14 +224,16 @@ class Reader:
         """A column in words; one of the ``known`` words is never taken for a missing value."""
         return to_text(table[column], [word for word in self.source.missing(column) if word not in known])
 
-    def _class_codes(self, table: pa.Table, column: str, role: str) -> np.ndarray:
+    def _class_codes(self, table: pa.Table, column: str, role: str, among: np.ndarray | None = None) -> np.ndarray:
+        """-1 = missing, -2 = a class that is none, counted as left out ``among`` the rows not left out before."""
         place, words = codes(self._text(table, column, self.plan.classes or ()))
         if self.plan.classes:
             known = set(self.plan.classes)
             strange = [w for w in words if w is not None and w not in known]
             if strange:
                 bad = np.isin(place, [i for i, w in enumerate(words) if w in set(strange)])
-                self.skips.add(f"unknown {role}", int(bad.sum()), strange)
+                counted = bad if among is None else bad & among
+                self.skips.add(f"unknown {role}", int(counted.sum()), [words[i] for i in np.unique(place[counted])])
                 words = [w if w in known else None for w in words]
                 coded = self._classes.encode(place, words)
                 return np.where(bad, np.int32(-2), coded)

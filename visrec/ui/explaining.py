@@ -177,9 +177,12 @@ def seconds_per_image(run_id: str, predict) -> float:
 def _speed(url: str, run_id: str, engine: str, _predict) -> float:
     images = np.zeros((8, _predict.image_size, _predict.image_size, 3), np.uint8)
     _predict(images[:1])
-    began = time.perf_counter()
-    _predict(images)
-    return (time.perf_counter() - began) / len(images)
+    taken = []
+    for _ in range(3):  # the best of three: what else runs for a moment would be held against the model for good
+        began = time.perf_counter()
+        _predict(images)
+        taken.append(time.perf_counter() - began)
+    return min(taken) / len(images)
 
 
 def second_is_known(run_id: str, image: Picture, label: int, method: str) -> bool:
