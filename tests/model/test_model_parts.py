@@ -47,6 +47,18 @@ class TestPresets:
 
         assert presets.resolve(TrainConfig("b", target="gender", weights=path), table()).alpha == 0.35
 
+    def test_a_column_named_label_is_not_watched_beside_another_target(self):
+        """A run calls what it predicts label, so the column would be watched under the target's values."""
+        bucket = table()
+        bucket.samples["label"] = ["0", "1"]
+        columns = ["label", "gender", "race"]
+        bucket = BucketTable("label_table", bucket.samples, columns, columns, {})
+
+        assert presets.resolve(TrainConfig("b", target="gender"), bucket).by == ("race",)
+        assert presets.resolve(TrainConfig("b", target="label"), bucket).by == ("gender", "race")
+        with pytest.raises(InputError, match="rename the bucket's column 'label'"):
+            presets.resolve(TrainConfig("b", target="gender", by=("label",)), bucket)
+
     @pytest.mark.parametrize(
         ("options", "said"),
         [

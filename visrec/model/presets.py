@@ -56,7 +56,7 @@ def resolve(config: TrainConfig, table: BucketTable) -> TrainConfig:
         chosen["alpha"] = width
     given = {f.name: getattr(config, f.name) for f in fields(config) if getattr(config, f.name) is not None}
     target = given.get("target") or table.target
-    chosen.setdefault("by", tuple(c for c in table.attributes if c != target)[:2])
+    chosen.setdefault("by", tuple(c for c in table.attributes if c not in (target, "label"))[:2])
     complete = replace(config, **{**_known(chosen), **given, "target": target})
     complete = replace(complete, by=_names(complete.by), mirror=bool(complete.mirror and complete.fine_tune_epochs))
     _check(complete, table)
@@ -105,6 +105,11 @@ def _check(config: TrainConfig, table: BucketTable) -> None:
     for name in config.by or ():
         if name not in table.attributes:
             raise InputError(f"There is no column '{name}' to watch. {nearest(name, table.attributes)}")
+        if name == "label" != config.target:
+            raise InputError(
+                f"A run calls what it predicts, here '{config.target}', label; rename the bucket's column 'label' to "
+                "watch it."
+            )
     ranges = {
         "image_size": (MIN_SIZE, MAX_SIZE), "epochs": (0, 10_000), "fine_tune_epochs": (0, 1000),
         "batch_size": (2, 4096), "limit": (10, 10**9), "alpha": (0.1, 3.0), "seed": (0, 2**31 - 1),

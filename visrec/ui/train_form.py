@@ -33,7 +33,7 @@ def draw(bucket, table) -> tuple[TrainConfig | None, str]:
     left, right = st.columns(2)
     with left:
         target = buckets.choose_target(table, "train_target", "2  What to predict")
-    others = [name for name in table.attributes if name != target]
+    others = [name for name in table.attributes if name not in (target, "label")]
     wanted = table.defaults.get("by") or others[:2]
     wanted = wanted.split(",") if isinstance(wanted, str) else wanted
     with right:
