@@ -17,6 +17,8 @@ BLOCK = 2_000
 """Replicates whose pairs are compared at a time."""
 MOST_BYTES = 400_000_000
 """What the redraws of a table of many classes may take at a time."""
+PAIR_NUMBERS = 400_000
+"""How many numbers of pairs are computed at a time."""
 TIE = 1e-5
 """Relative difference below which a draw counts as a tie with what was seen."""
 
@@ -126,18 +128,26 @@ def _decided_by_cells(share, within, size, weight, level: float) -> tuple[np.nda
 
 
 def _any_pair_reaches(share: np.ndarray, within: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """The rule of `largest_pair_reaches` over all pairs, for as many replicates as the processor's cache holds."""
+    """The rule of `largest_pair_reaches` over all pairs; a cell paired with itself never reaches."""
     reached = np.zeros(share.shape[1], dtype=bool)
-    held = np.empty_like(share)  # reused: fresh memory costs more than sums
-    for i in range(len(share) - 1):
-        rest = slice(i + 1, None)
-        square = held[rest]
-        np.subtract(share[i], share[rest], out=square)
-        np.multiply(square, square, out=square)
-        np.multiply(square, weight[i, rest][:, None], out=square)
-        np.subtract(square, within[rest], out=square)
-        reached |= square.max(axis=0) >= within[i]
+    for rows, rest in _pair_blocks(share):
+        square = share[rows, None] - share[rest]
+        square *= square
+        square *= weight[rows, rest, None]
+        square -= within[rest]
+        reached |= (square.max(axis=1) >= within[rows]).any(axis=0)
     return reached
+
+
+def _pair_blocks(values: np.ndarray) -> Iterator[tuple[slice, slice]]:
+    """All pairs of rows as (some rows, all rows from the first of them on), as many at a time as a cache holds.
+
+    Few large steps: between small ones, two threads wait for each other more than they compute.
+    """
+    cells, replicates = values.shape
+    step = max(1, PAIR_NUMBERS // max(1, cells * replicates))
+    for start in range(0, cells - 1, step):
+        yield slice(start, start + step), slice(start, None)
 
 
 def largest_scaled_pair(values: np.ndarray, variance: np.ndarray) -> np.ndarray:
@@ -154,13 +164,11 @@ def largest_scaled_pair(values: np.ndarray, variance: np.ndarray) -> np.ndarray:
     """
     values = np.where(np.isnan(values), np.float32(0), values).astype(np.float32)
     largest = np.zeros(values.shape[1], dtype=np.float32)
-    held = np.empty_like(values)
-    for i in range(len(variance) - 1):
-        difference = held[i + 1 :]
-        np.subtract(values[i], values[i + 1 :], out=difference)
-        np.multiply(difference, difference, out=difference)
-        difference *= (1 / np.maximum(variance[i] + variance[i + 1 :], 1e-30)).astype(np.float32)[:, None]
-        np.maximum(largest, difference.max(axis=0), out=largest)
+    for rows, rest in _pair_blocks(values):
+        difference = values[rows, None] - values[rest]
+        difference *= difference
+        difference *= (1 / np.maximum(variance[rows, None] + variance[rest], 1e-30)).astype(np.float32)[..., None]
+        np.maximum(largest, difference.max(axis=(0, 1)), out=largest)
     return largest
 
 

@@ -156,16 +156,35 @@ def against_rest(table: CellTable, question: Question) -> pd.DataFrame:
     rng = chance.generator(question.seed, *table.by, "against rest")
     drawn = bootstrap(counts, question.replicates, rng)
     names = table.names()
-    parts = [
-        _rest_frame(rate, known[rate], drawn, names, table, question) for rate in askable(known) if rate not in alike
-    ]
-    frame = pd.concat(parts, ignore_index=True)
+    frame = stacked(
+        [
+            _against_rest(rate, known[rate], drawn, names, table, question)
+            for rate in askable(known)
+            if rate not in alike
+        ]
+    )
     frame["p_holm"] = holm(frame["p"])
     frame["verdict"] = [verdict(p, few) for p, few in zip(frame["p_holm"], frame["too_few"], strict=True)]
     return frame
 
 
-def _rest_frame(rate: str, share: Shares, drawn: np.ndarray, names, table: CellTable, question: Question):
+def stacked(parts: list[dict[str, Any]]) -> pd.DataFrame:
+    """One frame of parts below each other, each a column to its values or to the one value of all its rows.
+
+    A frame for each part would cost more than what is in it, where cells are few.
+    """
+    rows = [next(len(values) for values in part.values() if np.ndim(values)) for part in parts]
+    return pd.DataFrame(
+        {
+            name: np.concatenate([np.broadcast_to(part[name], n) for part, n in zip(parts, rows, strict=True)])
+            for name in parts[0]
+        }
+    )
+
+
+def _against_rest(
+    rate: str, share: Shares, drawn: np.ndarray, names: list[str], table: CellTable, question: Question
+) -> dict[str, Any]:
     x, n = share.x, share.n
     seen, rest = ratio(x, n), ratio(x.sum() - x, n.sum() - n)
     boot_x, boot_n = drawn_share(rate, drawn)
@@ -179,26 +198,24 @@ def _rest_frame(rate: str, share: Shares, drawn: np.ndarray, names, table: CellT
     few = (n < max(question.min_count, 1)) | (n.sum() - n < max(question.min_count, 1))
     p = np.full(len(n), np.nan)
     p[~few], _ = pair_p_values(x[~few], n[~few], (x.sum() - x)[~few], (n.sum() - n)[~few])
-    return pd.DataFrame(
-        {
-            "rate": rate,
-            "cell": names,
-            "n": n,
-            "rest_n": n.sum() - n,
-            "value": seen,
-            "rest": rest,
-            "difference": seen - rest,
-            "low": low,
-            "high": high,
-            "null_low": null_low,
-            "null_high": null_high,
-            "ratio": _divided(seen, rest),
-            "ratio_low": ratio_low,
-            "ratio_high": ratio_high,
-            "p": p,
-            "too_few": few,
-        }
-    )
+    return {
+        "rate": rate,
+        "cell": names,
+        "n": n,
+        "rest_n": n.sum() - n,
+        "value": seen,
+        "rest": rest,
+        "difference": seen - rest,
+        "low": low,
+        "high": high,
+        "null_low": null_low,
+        "null_high": null_high,
+        "ratio": _divided(seen, rest),
+        "ratio_low": ratio_low,
+        "ratio_high": ratio_high,
+        "p": p,
+        "too_few": few,
+    }
 
 
 def drawn_share(rate: str, drawn: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

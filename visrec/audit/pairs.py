@@ -4,12 +4,14 @@ A *pair* is two cells that both reach the minimum count in one rate. Its p comes
 (Fisher's exact test where an expected count is below 5) and is Holm-adjusted over every pair and rate of the table.
 """
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 
 from visrec.audit import chance
 from visrec.audit.cells import CellTable, binary_counts
-from visrec.audit.differences import bootstrap, drawn_share, percentiles
+from visrec.audit.differences import bootstrap, drawn_share, percentiles, stacked
 from visrec.audit.gaps import ALPHA, CANNOT_TELL, SUPPORTED, Question, askable
 from visrec.audit.intervals import holm, pair_p_values, wilson
 from visrec.audit.rates import COMPLEMENT, is_correct, ratio, shares
@@ -36,7 +38,7 @@ def pair_table(table: CellTable, question: Question) -> pd.DataFrame:
     alike = {*COMPLEMENT, *({"selection_rate"} if is_correct(table, question.outcome) else ())}
     names = np.array(table.names(), dtype=object)
     parts = [_pairs(rate, known[rate], names, question.min_count) for rate in askable(known) if rate not in alike]
-    frame = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=COLUMNS)
+    frame = stacked(parts) if parts else pd.DataFrame(columns=COLUMNS)
     frame["p_holm"] = holm(frame["p"])
     frame["verdict"] = np.where(frame["p_holm"] <= ALPHA, SUPPORTED, CANNOT_TELL)
     frame = frame.sort_values("p", kind="stable", ignore_index=True)
@@ -68,15 +70,15 @@ def _bootstrapped(table: CellTable, question: Question, pairs: pd.DataFrame) -> 
     counts = np.concatenate([binary_counts(table, question.outcome, question.missing), table.absent[:, None]], axis=1)
     drawn = bootstrap(counts, question.replicates, chance.generator(question.seed, *table.by, "pairs"))
     place = {name: i for i, name in enumerate(table.names())}
+    a, b = (np.array([place[name] for name in pairs[column]], dtype=np.int64) for column in ("a", "b"))
     low, high = np.full(len(pairs), np.nan), np.full(len(pairs), np.nan)
     for rate, rows in pairs.groupby("rate", sort=False).indices.items():
         value = np.ascontiguousarray(ratio(*drawn_share(rate, drawn)).T)
-        a, b = (pairs[column].map(place).to_numpy()[rows] for column in ("a", "b"))
-        low[rows], high[rows] = percentiles((value[a] - value[b]).T)
+        low[rows], high[rows] = percentiles((value[a[rows]] - value[b[rows]]).T)
     return low, high
 
 
-def _pairs(rate: str, share, names: np.ndarray, min_count: int) -> pd.DataFrame:
+def _pairs(rate: str, share, names: np.ndarray, min_count: int) -> dict[str, Any]:
     enough = np.flatnonzero(share.n >= max(min_count, 1))
     first, second = np.triu_indices(len(enough), k=1)
     first, second = enough[first], enough[second]
@@ -91,4 +93,4 @@ def _pairs(rate: str, share, names: np.ndarray, min_count: int) -> pd.DataFrame:
         rate, names[a], names[b], value[a], value[b], share.n[a], share.n[b], value[a] - value[b], low, high, ratio,
         p, exact,
     )  # fmt: skip
-    return pd.DataFrame(dict(zip(COLUMNS, columns, strict=True)))
+    return dict(zip(COLUMNS, columns, strict=True))
