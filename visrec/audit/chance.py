@@ -6,6 +6,7 @@ denominator, so there the rows are dealt out anew among the cells, label by labe
 generator seeded by (seed, what is drawn): results do not depend on the order of calls, and no global seed is touched.
 """
 
+import functools
 import zlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -30,6 +31,15 @@ def generator(seed: int, *about: str) -> np.random.Generator:
     True
     """
     return np.random.default_rng([seed, zlib.crc32("\x1f".join(about).encode())])
+
+
+@functools.cache
+def cores() -> ThreadPoolExecutor:
+    """Two threads for draws, which NumPy makes without the interpreter's lock; kept, for starting takes time.
+
+    What runs in them must not wait for another task of theirs.
+    """
+    return ThreadPoolExecutor(2, thread_name_prefix="draws")
 
 
 def redraw_shares(x, n, replicates: int, rng: np.random.Generator) -> np.ndarray:
@@ -226,8 +236,8 @@ def permute_binary(counts: np.ndarray, replicates: int, rng: np.random.Generator
         return generator.multivariate_hypergeometric(places, answers, size=replicates, method="marginals")
 
     many = int(counts[:, 1].sum()), int(counts[:, 3].sum())
-    with ThreadPoolExecutor(2) as cores:  # two streams whatever the machine, so that the draws are the same on all
-        fp, tp = cores.map(deal, rng.spawn(2), (negative, positive), many)
+    # two streams whatever the machine, so that the draws are the same on all
+    fp, tp = cores().map(deal, rng.spawn(2), (negative, positive), many)
     return np.stack([negative - fp, fp, positive - tp, tp], axis=-1)
 
 

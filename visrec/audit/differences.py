@@ -7,7 +7,6 @@ bands from redrawing every cell at the pooled rate.
 
 import warnings
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -65,8 +64,7 @@ def bootstrap(counts: np.ndarray, replicates: int, rng: np.random.Generator) -> 
 
 def _in_halves(half: Callable[[np.random.Generator, int], Any], replicates: int, rng: np.random.Generator) -> list:
     """What ``half`` draws with two generators: two whatever the machine, so that the draws are the same on all."""
-    with ThreadPoolExecutor(2) as cores:
-        return list(cores.map(half, rng.spawn(2), (replicates // 2, replicates - replicates // 2)))
+    return list(chance.cores().map(half, rng.spawn(2), (replicates // 2, replicates - replicates // 2)))
 
 
 def composite_intervals(table: CellTable, question: Question) -> dict[str, tuple]:

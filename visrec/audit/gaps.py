@@ -7,7 +7,6 @@ of them is wrong. Nothing bounds it over many tables looked at in turn.
 """
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -96,10 +95,11 @@ def gap_table(table: CellTable, question: Question, dealt: Callable[[], Draws] |
     if is_correct(table, question.outcome) and "selection_rate" in asked:
         mirrors["selection_rate"] = "accuracy"
     names = table.names()
-    with ThreadPoolExecutor(2) as cores:  # NumPy draws without the interpreter's lock
-        composed = cores.submit(composite_gaps, table, question, dealt)
-        own = {r: cores.submit(share_gap, r, known[r], names, table.by, question) for r in asked if r not in mirrors}
-        gaps = {rate: found.result() for rate, found in own.items()} | composed.result()
+    own = {
+        r: chance.cores().submit(share_gap, r, known[r], names, table.by, question) for r in asked if r not in mirrors
+    }
+    composed = composite_gaps(table, question, dealt)  # waits for draws, so it must not be one of them
+    gaps = {rate: found.result() for rate, found in own.items()} | composed
     gaps |= {rate: mirrored(rate, gaps[mirrors[rate]]) for rate in mirrors}
     order = [*(r for r in PROPORTIONS if r in gaps), *COMPOSITES]
     frame = pd.DataFrame([vars(gaps[rate]) for rate in order])
