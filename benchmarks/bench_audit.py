@@ -8,6 +8,7 @@ Every table is drawn here, seeded; medians of several repetitions.
 """
 
 import argparse
+import gc
 import json
 import os
 import platform
@@ -200,6 +201,8 @@ def bench_d(frame: pd.DataFrame) -> list[dict]:
     from visrec.audit.predictions import load_predictions
 
     predictions = load_predictions(frame, scores="score", score_class="yes")
+    gc.collect()
+    gc.freeze()  # as the dashboard does after it has loaded its libraries (visrec.ui.frame.settle)
     rows = []
     pages = (
         ("race,age", ("cells", "gaps")),
