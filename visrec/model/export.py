@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from visrec.errors import InputError
+from visrec.model import engine
 from visrec.runs.record import Run
 
 if TYPE_CHECKING:
@@ -24,22 +25,26 @@ WRITTEN = {
 """What an export may leave in its folder."""
 
 
-def save(run: Run, model: "keras.Model", labels: Sequence[str], fit: str = "stretch") -> None:
-    """Write ``model.keras``, ``labels.txt`` and ``model/`` of a run."""
+def save(run: Run, model: "keras.Model", labels: Sequence[str], fit: str = "stretch", forward=None) -> None:
+    """Write ``model.keras``, ``labels.txt`` and ``model/`` of a run; ``forward`` as in `write_saved_model`."""
     with tempfile.TemporaryDirectory(prefix="visrec-") as scratch:
         path = Path(scratch) / "model.keras"
         model.save(path)
         run.store.write("model.keras", path.read_bytes())
         folder = Path(scratch) / "model"
-        if write_saved_model(model, folder, labels, fit):
+        if write_saved_model(model, folder, labels, fit, forward):
             run.put_folder(folder, "model", last="saved_model.pb")
     run.store.write(LABELS, _lines(labels))
 
 
-def write_saved_model(model: "keras.Model", folder: Path, labels: Sequence[str], fit: str = "stretch") -> bool:
+def write_saved_model(
+    model: "keras.Model", folder: Path, labels: Sequence[str], fit: str = "stretch", forward=None
+) -> bool:
     """Write a SavedModel with `labels.txt`; False when Keras does not run on TensorFlow, which alone can.
 
-    ``fit`` is that of the training: the signature of bytes makes its squares the same way.
+    ``fit`` is that of the training: the signature of bytes makes its squares the same way. ``forward`` is
+    `visrec.model.engine.frozen` of the model, where it is at hand. Weights are constants: who wants to train on takes
+    the Keras file.
     """
     import keras
 
@@ -60,15 +65,14 @@ def write_saved_model(model: "keras.Model", folder: Path, labels: Sequence[str],
 
     def from_bytes(image_bytes):
         images = tf.map_fn(pixels_of, image_bytes, fn_output_signature=tf.float32)
-        return answer(forward(images))
+        return answer(forward(images)[0])
 
-    pixels = tf.TensorSpec([None, size, size, 3], tf.float32, name="image")
     # traced once for both signatures; Keras' own archive traces each six times and saves the layers as well
-    forward = tf.function(lambda image: model(image, training=False), autograph=False).get_concrete_function(pixels)
+    forward = forward or engine.frozen(model)
+    pixels = tf.TensorSpec([None, size, size, 3], tf.float32, name="image")
     module = tf.Module()
-    module.variables_of_model = [variable.value for variable in model.variables]
     module.from_bytes = tf.function(from_bytes, input_signature=[tf.TensorSpec([None], tf.string, name="image_bytes")])
-    module.from_pixels = tf.function(lambda image: answer(forward(image)), input_signature=[pixels])
+    module.from_pixels = tf.function(lambda image: answer(forward(image)[0]), input_signature=[pixels])
     signatures = {"serving_default": module.from_bytes, "pixels": module.from_pixels}
     tf.saved_model.save(module, str(folder), signatures)
     (folder / LABELS).write_bytes(_lines(labels))
@@ -157,15 +161,11 @@ def tflite(path: Path) -> bytes:
     import keras
     import numpy as np
     import tensorflow as tf
-    from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
     model = keras.models.load_model(path, compile=False)
     size = int(model.input_shape[1])
-    function = tf.function(lambda image: model(image, training=False))
-    concrete = function.get_concrete_function(tf.TensorSpec((1, size, size, 3), tf.float32, name="image"))
     # frozen first: of a model inside a model the converter leaves variables behind, which nothing ever fills
-    frozen = convert_variables_to_constants_v2(concrete)
-    data = tf.lite.TFLiteConverter.from_concrete_functions([frozen]).convert()
+    data = tf.lite.TFLiteConverter.from_concrete_functions([engine.frozen(model, batch=1)]).convert()
     pixels = np.random.default_rng(0).uniform(0, 255, (1, size, size, 3)).astype(np.float32)
     apart = np.abs(run_tflite(data, pixels) - np.asarray(model.predict_on_batch(pixels))).max()
     if not apart < 1e-4:

@@ -1,6 +1,7 @@
 """The stages of a training, one function each; `visrec.model.train` puts them in order."""
 
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -117,14 +118,15 @@ def finish(work: Work, result: Result, run: Run, reporter: Reporter) -> None:
     run.write_table("predictions.parquet", predictions(work, chances))
     metrics = judged(work, chances)
     reporter.stage("export", "Writing the model.")
-    export.save(run, result.model, work.labels, work.config.fit)
+    forward = engine.frozen(result.model) if engine.backend() == "tensorflow" else None
+    export.save(run, result.model, work.labels, work.config.fit, forward)
     if not run.has("model/saved_model.pb"):
         note = f"Keras ran on {engine.backend()}, which writes no SavedModel; `visrec export` makes one of model.keras."
         run.update(export_note=note)
         reporter.log(note)
     if work.engine == engine.OPENVINO:
         path = predict.engine_path(run.local("model.keras"), work.cache / "engines")
-        predict.keep_converted(result.model, path, engine.convert)
+        predict.keep_converted(result.model, path, partial(engine.convert, forward=forward))
     reporter.advance(1, 1)
     run.update(metrics=metrics, decisions=result.decisions, seconds=reporter.closed_seconds())
     for name in (checkpoint.LAST, checkpoint.BEST):  # the model is written; what was kept to resume is not needed
