@@ -163,8 +163,9 @@ def _backbone(size: int, alpha: float, weights: Weights, taps: str, seed: int) -
     whole = keras.applications.MobileNetV2(
         input_shape=(size, size, 3), alpha=alpha, include_top=False, weights=None, name="mobilenet_v2"
     )  # fmt: skip
-    _seeded_weights(whole, seed)
-    if weights.path is not None:
+    if weights.path is None:
+        _seeded_weights(whole, seed)
+    else:
         _load(whole, weights.path, alpha)
     for layer in batch_norms(whole):
         layer.momentum = BATCH_NORM_MOMENTUM

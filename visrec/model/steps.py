@@ -52,8 +52,8 @@ def weights(planned: "Plan", settings: Settings, run: Run, reporter: Reporter) -
 
 def head_only(work: Work, weights: Weights, run: Run, reporter: Reporter) -> Result:
     """A logistic layer on frozen features; which features, and how strongly to shrink, is chosen on tune."""
-    table, model = _features(work, weights, "both", work.rows(*PREDICTED), reporter)
-    deep = mobilenet.deep_width(model)
+    table, whole = _features(work, weights, "both", work.rows(*PREDICTED), reporter)
+    deep = mobilenet.deep_width(whole)
     choices = {"deep": slice(0, deep), "spatial": slice(deep, None), "both": slice(None)}
     reporter.stage("head", "Training the head on the stored features.")
     part = _head_data(work, table)
@@ -65,7 +65,7 @@ def head_only(work: Work, weights: Weights, run: Run, reporter: Reporter) -> Res
     best = part.fit(choices[taps], penalties[taps][0], reporter)
     chances = best(table[:, choices[taps]])
     run.update(watched=part.watch.counts)
-    model = _model(work, weights, taps)
+    model = whole if taps == "both" else _model(work, weights, taps)
     mobilenet.set_head(model, best.kernel, best.bias)
     decisions = {
         "taps": taps, "penalty": best.penalty, "tune_loss": best.loss,
@@ -176,19 +176,20 @@ def _judged_split(work: Work) -> str:
 
 
 def _features(work: Work, weights: Weights, taps: str, positions, reporter: Reporter):
-    """Features of some samples, as a table with one row per sample (empty rows are never read), and the model."""
+    """Features of some samples, as a table with one row per sample (empty rows are never read), and the whole model."""
     import numpy as np
 
     rows = work.samples["row"].to_numpy(np.int64)[positions]
     reporter.stage("features", f"Running the backbone once over {len(rows):,} images.")
-    model = mobilenet.feature_model(_model(work, weights, taps))
+    whole = _model(work, weights, taps)
+    model = mobilenet.feature_model(whole)
     made = _engine(work, model)
     key = features.fingerprint(model, work.fingerprint, rows, work.engine)
     table = features.compute(
         made, work.data.images, rows, work.cache / "features" / f"{key}.npy",
         progress=reporter.advance, stop=reporter.stop,
     )  # fmt: skip
-    return table, model
+    return table, whole
 
 
 @dataclass(frozen=True)
