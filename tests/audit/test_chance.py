@@ -1,6 +1,7 @@
 """Tests for the redraws' arithmetic: the short ways give what the long ones give."""
 
 import tracemalloc
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -119,3 +120,15 @@ def test_p_of_the_largest_scaled_pair_counts_ties_and_is_never_0():
     assert chance.largest_scaled_p(np.zeros(3), np.ones(3), flat) == 1
     assert chance.largest_scaled_p(np.zeros(3), np.zeros(3), flat) == 1
     assert chance.largest_scaled_p(np.array([9.0, -9.0, 0.0]), np.ones(3), flat) == 1 / 51
+
+
+def test_many_visitors_share_the_threads_that_draw():
+    """Eight gap tables at once neither wait for each other for ever nor draw from each other's streams."""
+    table, question = many_classes(2, 6, 3_000), gaps.Question("1", replicates=200)
+    alone = gaps.gap_table(table, question)
+    visitors = ThreadPoolExecutor(8)
+    try:
+        found = [visitors.submit(gaps.gap_table, table, question) for _ in range(8)]
+        assert all(one.result(timeout=60).equals(alone) for one in found)
+    finally:
+        visitors.shutdown(wait=False, cancel_futures=True)
