@@ -5,7 +5,8 @@
 Growth: ``visrec train`` with one epoch of fine-tuning at each number of images, nothing cached, in a process of its
 own whose memory is read from the kernel every 0.2 s: *anonymous* memory must stay flat, *file* memory (the memory
 map) is page cache, which the kernel takes back when it needs it. Feeding: the same Keras step on batches held in
-memory, and fed as a run feeds it (read from a memory map, augmented), in turn.
+memory, and fed as a run feeds it (read from a memory map, augmented), in many short turns; the share is the median of
+those of the rounds, whose order changes, for a machine's speed changes by more within a minute than feeding costs.
 """
 
 import argparse
@@ -31,8 +32,8 @@ def main() -> None:
     parser.add_argument("--by", default="race,age")
     parser.add_argument("--limits", type=int, nargs="*", default=[1000, 3000, 9999])
     parser.add_argument("--image-size", type=int, default=128)
-    parser.add_argument("--steps", type=int, default=20, help="steps of each feeding in a round; 0 leaves it out")
-    parser.add_argument("--rounds", type=int, default=4)
+    parser.add_argument("--steps", type=int, default=8, help="steps of each feeding in a round; 0 leaves it out")
+    parser.add_argument("--rounds", type=int, default=20)
     args = parser.parse_args()
     found = {"cores": len(os.sched_getaffinity(0)), "load": round(os.getloadavg()[0], 1)}
     if args.steps:
@@ -81,7 +82,7 @@ def noise(path: Path, count: int, side: int, rng: np.random.Generator) -> np.nda
 
 
 def feeding(size: int, weights: Path, steps: int, rounds: int) -> dict:
-    """Images per second of the same step, from memory and as a run feeds it; the better of several turns each."""
+    """Images per second of the same step, from memory and as a run feeds it; medians of the turns."""
     from visrec.model import augment, batch_norm, device, fine_tune, mobilenet
 
     device.make_ready()  # before Keras, as in a run
@@ -111,16 +112,22 @@ def feeding(size: int, weights: Path, steps: int, rounds: int) -> dict:
                 return kept
 
         held = Held(workers=1, use_multiprocessing=False, max_queue_size=4)
-        best = {"memory": 0.0, "fed": 0.0}
+        speed = {"memory": [], "fed": []}
         with batch_norm.fused(model):
             fine_tune.compile_model(model, recipe, steps=steps * rounds * 2)
             fine_tune.step_by_step(model, held, lambda *_: None)  # the graph is built
-            for _ in range(rounds):
-                for name, source in (("memory", held), ("fed", fed)):
+            for turn in range(rounds):
+                sources = [("memory", held), ("fed", fed)]
+                for name, source in sources if turn % 2 else sources[::-1]:
                     began = time.monotonic()
                     fine_tune.step_by_step(model, source, lambda *_: None)
-                    best[name] = max(best[name], steps * batch / (time.monotonic() - began))
-    return {**{f"{k}_per_s": v for k, v in best.items()}, "share": best["fed"] / best["memory"], "image_size": size}
+                    speed[name].append(steps * batch / (time.monotonic() - began))
+    shares = np.divide(speed["fed"], speed["memory"])
+    low, high = np.quantile(np.median(rng.choice(shares, (2_000, rounds)), axis=1), [0.025, 0.975])
+    return {
+        **{f"{name}_per_s": float(np.median(values)) for name, values in speed.items()},
+        "share": float(np.median(shares)), "low": float(low), "high": float(high), "image_size": size,
+    }  # fmt: skip
 
 
 if __name__ == "__main__":

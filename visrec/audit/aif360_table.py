@@ -12,7 +12,7 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
-from visrec.audit import chance, formulas
+from visrec.audit import chance, draws, formulas
 from visrec.audit.aif360_metrics import compared_metrics, split_metrics
 from visrec.audit.cells import FN, FP, TN, TP, CellTable, binary_counts
 from visrec.audit.differences import TAILS, bootstrap
@@ -311,10 +311,7 @@ def _dealt_scores(counts, means, question: Question, rng) -> np.ndarray:
     totals, sums = counts.sum(axis=0), (counts * means).sum(axis=0)
     mean = np.divide(sums, totals, out=np.zeros(sums.shape), where=totals > 0)
     first = np.stack(
-        [
-            rng.multivariate_hypergeometric(totals[y], int(counts[0, y].sum()), question.replicates, "marginals")
-            for y in (0, 1)
-        ],
+        [draws.dealt(totals[y], int(counts[0, y].sum()), question.replicates, rng) for y in (0, 1)],
         axis=1,
     )
     both = np.stack([first, totals[None] - first], axis=1)

@@ -13,6 +13,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
+from visrec.audit import draws
+
 REPLICATES = 2_000
 BLOCK = 2_000
 """Replicates whose pairs are compared at a time."""
@@ -53,9 +55,7 @@ def redraw_shares(x, n, replicates: int, rng: np.random.Generator) -> np.ndarray
     -------
     int64, shape (cells, replicates)
     """
-    n = np.asarray(n, dtype=np.int64)
-    pooled = np.sum(x) / max(n.sum(), 1)
-    return rng.binomial(n[:, None], pooled, size=(len(n), replicates))
+    return draws.binomial(n, np.sum(x) / max(np.sum(n), 1), replicates, rng)
 
 
 def pair_statistics(x, n) -> np.ndarray:
@@ -233,7 +233,7 @@ def permute_binary(counts: np.ndarray, replicates: int, rng: np.random.Generator
     negative, positive = counts[:, 0] + counts[:, 1], counts[:, 2] + counts[:, 3]
 
     def deal(generator: np.random.Generator, places: np.ndarray, answers: int) -> np.ndarray:
-        return generator.multivariate_hypergeometric(places, answers, size=replicates, method="marginals")
+        return draws.dealt(places, answers, replicates, generator)
 
     many = int(counts[:, 1].sum()), int(counts[:, 3].sum())
     # two streams whatever the machine, so that the draws are the same on all

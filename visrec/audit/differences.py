@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from visrec.audit import chance
+from visrec.audit import chance, draws
 from visrec.audit.cells import FN, TP, CellTable, binary_counts
 from visrec.audit.gaps import Question, askable, composite_counts, composite_simultaneous, verdict
 from visrec.audit.intervals import LEVEL, holm, pair_p_values
@@ -57,7 +57,7 @@ def bootstrap(counts: np.ndarray, replicates: int, rng: np.random.Generator) -> 
     total = int(flat.sum())
 
     def half(generator: np.random.Generator, many: int) -> np.ndarray:
-        return generator.multinomial(total, flat / max(total, 1), size=many)
+        return draws.multinomial([total], flat[None] / max(total, 1), many, generator)[:, 0]
 
     return np.concatenate(_in_halves(half, replicates, rng)).reshape(replicates, *counts.shape)
 
@@ -95,7 +95,7 @@ def _bootstrap_composites(counts: np.ndarray, is_class: bool, replicates: int, r
     """Balanced accuracy and F1, float64 (replicates, cells), of every cell redrawn at its own size.
 
     Drawn block by block and reduced at once: whole tables of many classes would fill the memory. Squares of the
-    matrix that no row of any cell is in are not drawn; the draws of the others are the same without them.
+    matrix that no row of any cell is in are not drawn.
     """
     flat = counts.reshape(len(counts), -1)
     total, used = flat.sum(axis=1), flat.any(axis=0)
@@ -107,7 +107,7 @@ def _bootstrap_composites(counts: np.ndarray, is_class: bool, replicates: int, r
 
     def half(generator: np.random.Generator, many: int) -> list[dict]:
         sizes = [min(block, many - start) for start in range(0, many, block)]
-        return [reduce(generator.multinomial(total, share, size=(size, len(total)))) for size in sizes]
+        return [reduce(draws.multinomial(total, share, size, generator)) for size in sizes]
 
     blocks = [block for blocks in _in_halves(half, replicates, rng) for block in blocks]
     return {rate: np.concatenate([block[rate] for block in blocks]) for rate in COMPOSITES}

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from scipy import special
 
-from visrec.audit import chance
+from visrec.audit import chance, draws
 from visrec.audit.encode import natural_key
 from visrec.audit.gaps import SUPPORTED, verdict
 from visrec.audit.intervals import LEVEL, holm
@@ -208,7 +208,7 @@ def difference_interval(
     for part in np.array_split(many, max(1, len(many) // 256)):
         if len(part):
             n = counts[part].sum(axis=1)
-            drawn = rng.multinomial(n, counts[part] / n[:, None], size=(replicates, len(part)))
+            drawn = draws.multinomial(n, counts[part] / n[:, None], replicates, rng)
             shifts = (drawn[..., ONLY_B] - drawn[..., ONLY_A]) / n
             low[part], high[part] = np.quantile(shifts, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)
     return low, high

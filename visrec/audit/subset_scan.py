@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
-from visrec.audit import chance
+from visrec.audit import chance, draws
 from visrec.audit.cells import binary_counts, outcome_index
 from visrec.audit.cube import Cube
 from visrec.audit.gaps import LEAST_IS_BEST, Question
@@ -181,7 +181,7 @@ def permutation_p(lines: Lines, worse: str, permutations: int, seed: int) -> flo
         permutations = min(permutations, 99)
     rng = chance.generator(seed, *lines.names, "subset scan")
     n = lines.count.astype(np.int64)
-    dealt = rng.multivariate_hypergeometric(n, int(lines.observed.sum()), size=permutations, method="marginals")
+    dealt = draws.dealt(n, int(lines.observed.sum()), permutations, rng)
     events = np.vstack([lines.observed[None], dealt]).T.copy()
     scores = _scan_all(lines, events, worse, rng)
     return float((1 + np.sum(scores[1:] >= scores[0] * (1 - 1e-9))) / (1 + permutations))

@@ -1,0 +1,177 @@
+"""Draws: random counts, as a bootstrap or a redraw needs them, thousands of times the same table.
+
+Counts that vary little come from NumPy's exact generators. Where the variance of a count reaches `SMOOTH` it is a
+normal number put through the Cornish-Fisher expansion (Cornish, Fisher 1938; up to the fourth cumulant, with Sheppard's
+corrections for rounding) and rounded: within 1e-5 of the exact distribution in total variation, so that of 2,000 draws
+not one is likely to be another, in a fraction of the time. Tests compute that distance against SciPy's distributions.
+Tables are drawn by halving: how many rows fall into each half of the squares, then into each half's halves.
+"""
+
+from collections.abc import Callable
+from typing import Protocol
+
+import numpy as np
+
+SMOOTH = 100.0
+"""Variance of a count from which on it is drawn from the expansion."""
+ROWS = 16
+"""Rows of draws that are computed at a time: what a core's cache holds."""
+
+
+def binomial(n, p, replicates: int, rng: np.random.Generator) -> np.ndarray:
+    """Successes among ``n`` trials, row by row.
+
+    Parameters
+    ----------
+    n : int, shape (rows,)
+    p : float, shape (rows,) or one number, in 0..1
+
+    Returns
+    -------
+    int64, shape (rows, replicates)
+    """
+    n = np.asarray(n, dtype=np.int64)
+    out = np.empty((len(n), replicates), dtype=np.int64)
+    _draw(_Binomial(np.broadcast_to(p, n.shape)), n[:, None], out, rng)
+    return out
+
+
+def multinomial(total, share, replicates: int, rng: np.random.Generator) -> np.ndarray:
+    """How ``total`` rows of each table fall into its squares.
+
+    Parameters
+    ----------
+    total : int, shape (tables,)
+    share : float, shape (tables, squares), each table's sum to 1
+
+    Returns
+    -------
+    int64, shape (replicates, tables, squares), a view: in memory the replicates stand side by side
+    """
+
+    def law(first: np.ndarray, both: np.ndarray) -> _Binomial:
+        return _Binomial(np.divide(first, both, out=np.zeros_like(both), where=both > 0))
+
+    return _halved(total, np.asarray(share, dtype=np.float64), law, replicates, rng)
+
+
+def dealt(places, many: int, replicates: int, rng: np.random.Generator) -> np.ndarray:
+    """How many of ``many`` rows, taken from all places without putting back, come from each.
+
+    Parameters
+    ----------
+    places : int, shape (cells,), rows at each place
+
+    Returns
+    -------
+    int64, shape (replicates, cells), a view: in memory the replicates stand side by side
+    """
+    return _halved([many], np.asarray(places, dtype=np.int64)[None], _Hypergeometric, replicates, rng)[:, 0]
+
+
+def _halved(total, weight: np.ndarray, law: Callable, replicates: int, rng: np.random.Generator) -> np.ndarray:
+    """Counts (replicates, tables, squares) out of the counts of halves, of quarters, and so on.
+
+    ``law(first, both)`` is that of the first halves' counts, of nodes whose halves have these weights.
+    """
+    tables, squares = weight.shape
+    depth = (squares - 1).bit_length()
+    padded = np.zeros((tables, 1 << depth), dtype=weight.dtype)
+    padded[:, :squares] = weight
+    node = np.asarray(total, dtype=np.int64)[:, None]
+    for level in range(depth):
+        halves = padded.reshape(tables << level, 2, -1).sum(axis=-1)
+        split = np.empty((len(halves), 2, replicates), dtype=np.int64)
+        _draw(law(halves[:, 0], halves.sum(axis=-1)), node, split[:, 0], rng)
+        np.subtract(node, split[:, 0], out=split[:, 1])
+        node = split.reshape(-1, replicates)
+    counts = np.broadcast_to(node, (len(node), replicates)).reshape(tables, 1 << depth, replicates)
+    return np.moveaxis(counts[:, :squares], -1, 0)
+
+
+class _Law(Protocol):
+    """How a count is distributed, row by row; ``rows`` chooses some of them. ``p`` is the share of successes."""
+
+    p: np.ndarray
+
+    def variance(self, n: np.ndarray, rows) -> np.ndarray: ...
+
+    def shape(self, n: np.ndarray, rows) -> tuple[np.ndarray, np.ndarray]:
+        """Third and fourth cumulant, as shares of the variance."""
+
+    def exactly(self, n: np.ndarray, rows, replicates: int, rng: np.random.Generator) -> np.ndarray: ...
+
+
+class _Binomial:
+    def __init__(self, p: np.ndarray) -> None:
+        self.p = np.asarray(p, dtype=np.float64)[:, None]
+
+    def variance(self, n, rows) -> np.ndarray:
+        return n * (self.p[rows] * (1 - self.p[rows]))
+
+    def shape(self, n, rows) -> tuple[np.ndarray, np.ndarray]:
+        return 1 - 2 * self.p[rows], 1 - 6 * self.p[rows] * (1 - self.p[rows])
+
+    def exactly(self, n, rows, replicates: int, rng: np.random.Generator) -> np.ndarray:
+        return rng.binomial(n, self.p[rows], size=(len(n), replicates))
+
+
+class _Hypergeometric:
+    """Of ``total`` rows, ``hits`` of them hits, some are taken without putting back."""
+
+    def __init__(self, hits: np.ndarray, total: np.ndarray) -> None:
+        self.hits, self.total = hits[:, None], total[:, None]
+        self.p = self.hits / np.maximum(self.total, 1)
+
+    def variance(self, n, rows) -> np.ndarray:
+        k = self.total[rows].astype(np.float64)
+        return n * (k - n) * (self.p[rows] * (1 - self.p[rows]) / np.maximum(k - 1, 1))
+
+    def shape(self, n, rows) -> tuple[np.ndarray, np.ndarray]:
+        k, hits = self.total[rows].astype(np.float64), self.hits[rows].astype(np.float64)
+        misses, left = k - hits, k - n
+        spread = (k - 1) * k**2 * (k * (k + 1) - 6 * hits * misses - 6 * n * left)
+        spread += 6 * n * hits * misses * left * (5 * k - 6)
+        return (misses - hits) * (left - n) / (k * (k - 2)), spread / (k**2 * (k - 1) * (k - 2) * (k - 3))
+
+    def exactly(self, n, rows, replicates: int, rng: np.random.Generator) -> np.ndarray:
+        hits, total = self.hits[rows], self.total[rows]
+        return rng.hypergeometric(hits, total - hits, n, size=(len(n), replicates))
+
+
+def _draw(law: _Law, n: np.ndarray, out: np.ndarray, rng: np.random.Generator) -> None:
+    """Fill ``out`` (rows, replicates) with draws; ``n`` (rows, 1 or replicates). All of a row is drawn in one way."""
+    every = slice(None)
+    least = np.minimum(*(law.variance(end(axis=1, keepdims=True), every) for end in (n.min, n.max))).ravel()
+    sure = ((law.p == 0) | (law.p == 1)).ravel()
+    out[sure] = n[sure] * law.p[sure]
+    rest = np.flatnonzero((least < SMOOTH) & ~sure)
+    if len(rest):
+        out[rest] = law.exactly(n[rest], rest, out.shape[1], rng)
+    smooth = np.flatnonzero((least >= SMOOTH) & ~sure)
+    for start in range(0, len(smooth), ROWS):
+        rows = smooth[start : start + ROWS]
+        out[rows] = _expanded(law, n[rows].astype(np.float64), rows, out.shape[1], rng)
+
+
+def _expanded(law: _Law, n: np.ndarray, rows: np.ndarray, replicates: int, rng: np.random.Generator) -> np.ndarray:
+    """Whole numbers, float64 (rows, replicates): a cubic in a normal number.
+
+    Mean and variance are each replicate's; what is small beside them is that of the mean ``n``. None comes out below 0
+    or above n: both are at least ten standard deviations away.
+    """
+    typical = n.mean(axis=1, keepdims=True)
+    variance, (third, fourth) = law.variance(typical, rows), law.shape(typical, rows)
+    rounded = variance - 1 / 12  # rounding adds a twelfth
+    scale = np.sqrt(rounded)
+    bend = third * variance / rounded / 6
+    tail = (fourth * variance + 1 / 120) / (24 * scale**3)
+    twice = bend**2 / scale
+    z = rng.standard_normal((len(n), replicates))
+    drawn = z * (tail - 2 * twice)
+    drawn += bend
+    drawn *= z
+    drawn += np.sqrt(law.variance(n, rows) - 1 / 12) + (5 * twice - 3 * tail)
+    drawn *= z
+    drawn += n * law.p[rows] - bend
+    return np.rint(drawn, out=drawn)
