@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import special, stats
 
-from visrec.audit import draws
+from visrec.audit import differences, draws
 
 
 class Given:
@@ -19,20 +19,25 @@ class Given:
         return np.broadcast_to(self.z, shape)
 
 
-def expansion_cdf(law, n: int, counts: np.ndarray) -> np.ndarray:
-    """P(draw <= each count), from the normal number at which the draw passes it, found by bisection."""
+def expansion_cdf(law, n: int, counts: np.ndarray, typical: int) -> np.ndarray:
+    """P(draw <= each count), from the normal number at which the draw passes it, found by bisection.
+
+    ``n`` is that of these replicates; as many others have another, so that ``typical`` is the mean.
+    """
     low, high = np.full(counts.shape, -12.0), np.full(counts.shape, 12.0)
+    every = np.repeat([float(n), 2.0 * typical - n], len(counts))[None]
     for _ in range(60):
         middle = (low + high) / 2
-        drawn = draws._expanded(law, np.array([[float(n)]]), np.array([0]), len(counts), Given(middle))[0]
+        given = Given(np.concatenate([middle, middle]))
+        drawn = draws._expanded(law, every, np.array([0]), every.size, given)[0, : len(counts)]
         low, high = np.where(drawn <= counts, middle, low), np.where(drawn <= counts, high, middle)
     return special.ndtr(low)
 
 
-def total_variation(law, n: int, exact) -> float:
+def total_variation(law, n: int, exact, typical: int | None = None) -> float:
     middle, spread = exact.mean(), exact.std()
     counts = np.arange(np.floor(middle - 9 * spread), np.ceil(middle + 9 * spread) + 1)
-    found = np.diff(expansion_cdf(law, n, counts), prepend=0)
+    found = np.diff(expansion_cdf(law, n, counts, typical or n), prepend=0)
     return float(np.abs(found - exact.pmf(counts)).sum() / 2)
 
 
@@ -56,6 +61,16 @@ def test_the_expansion_is_within_1e_5_of_the_hypergeometric_distribution(n, hits
     assert total_variation(law, n, exact) < 1e-5
 
 
+@pytest.mark.parametrize("deviations", [-2, 2])
+@pytest.mark.parametrize(("hits", "total", "typical"), [(640, 2_200, 1_100), (5_000, 25_000, 800), (900, 1_500, 700)])
+def test_the_expansion_follows_each_replicates_own_number(hits, total, typical, deviations):
+    """Halves have as many rows as each replicate gave them: within 2e-5 two deviations away from their mean."""
+    n = typical + round(deviations * (typical * (1 - typical / (2 * total))) ** 0.5)
+    drawn_out = draws._Hypergeometric(np.array([hits]), np.array([total]))
+    assert total_variation(drawn_out, n, stats.hypergeom(total, hits, n), typical) < 2e-5
+    assert total_variation(draws._Binomial(np.array([0.4])), n, stats.binom(n, 0.4), typical) < 2e-5
+
+
 @pytest.mark.parametrize(("hits", "total", "n"), [(300, 1_000, 200), (9_000, 12_000, 900), (40, 4_000, 3_000)])
 def test_third_and_fourth_cumulant_are_scipys(hits, total, n):
     """Of both laws."""
@@ -63,7 +78,8 @@ def test_third_and_fourth_cumulant_are_scipys(hits, total, n):
         (draws._Binomial(np.array([hits / total])), stats.binom(n, hits / total)),
         (draws._Hypergeometric(np.array([hits]), np.array([total])), stats.hypergeom(total, hits, n)),
     ):
-        third, fourth = (float(np.squeeze(c)) for c in law.shape(np.array([[float(n)]]), np.array([0])))
+        asked = np.array([[float(n)]]), np.array([0])
+        third, fourth = float(np.squeeze(law.third(*asked))), float(np.squeeze(law.fourth(*asked)))
         _, variance, skewness, kurtosis = exact.stats("mvsk")
         assert third == pytest.approx(skewness * variance**0.5, rel=1e-6)
         assert fourth == pytest.approx(kurtosis * variance, rel=1e-4)
@@ -134,3 +150,25 @@ def test_a_bootstrap_and_a_redraw_are_the_same_again_from_the_same_seed():
     first, again, other = (draws.binomial(n, [0.2, 0.4], 50, np.random.default_rng(seed)) for seed in (1, 1, 2))
     assert (first == again).all()
     assert (first != other).any()
+
+
+@pytest.mark.parametrize("replicates", [0, 1, 3])
+def test_few_replicates_and_empty_tables_have_their_shape(replicates):
+    """Half of one replicate is none."""
+    rng = np.random.default_rng(0)
+    assert differences.bootstrap(np.array([[3, 4], [50_000, 60_000]]), replicates, rng).shape == (replicates, 2, 2)
+    assert draws.multinomial([90_000], [[0.5, 0.5]], replicates, rng).shape == (replicates, 1, 2)
+    assert draws.multinomial([], np.zeros((0, 3)), replicates, rng).shape == (replicates, 0, 3)
+    assert draws.dealt([70_000, 80_000], 60_000, replicates, rng).shape == (replicates, 2)
+    assert draws.binomial([], 0.5, replicates, rng).shape == (0, replicates)
+
+
+def test_what_is_no_share_is_refused_as_numpy_refuses_it():
+    """A NaN, and more rows than there are."""
+    rng = np.random.default_rng(0)
+    with pytest.raises(ValueError, match="p"):
+        draws.binomial([100_000], [np.nan], 3, rng)
+    with pytest.raises(ValueError, match="p"):
+        draws.multinomial([90_000], [[0.5, np.nan]], 3, rng)
+    with pytest.raises(ValueError, match="nsample"):
+        draws.dealt([5, 7], 13, 3, rng)

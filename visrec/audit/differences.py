@@ -103,7 +103,7 @@ def _bootstrap_composites(counts: np.ndarray, is_class: bool, replicates: int, r
     used[-1] = True  # the last one takes what the others leave
     share = np.where(total[:, None] > 0, flat / np.maximum(total, 1)[:, None], 1 / flat.shape[1])[:, used]
     reduce = _class_composites if is_class else _macro_composites(np.flatnonzero(used), *counts.shape[1:])
-    block = max(1, BLOCK_BYTES // share.nbytes)
+    block = max(1, BLOCK_BYTES // (4 * share.nbytes))  # halves, and halves of halves, are held beside the counts
 
     def half(generator: np.random.Generator, many: int) -> list[dict]:
         sizes = [min(block, many - start) for start in range(0, many, block)]

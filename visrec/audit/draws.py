@@ -2,9 +2,10 @@
 
 Counts that vary little come from NumPy's exact generators. Where the variance of a count reaches `SMOOTH` it is a
 normal number put through the Cornish-Fisher expansion (Cornish, Fisher 1938; up to the fourth cumulant, with Sheppard's
-corrections for rounding) and rounded: within 1e-5 of the exact distribution in total variation, so that of 2,000 draws
-not one is likely to be another, in a fraction of the time. Tests compute that distance against SciPy's distributions.
-Tables are drawn by halving: how many rows fall into each half of the squares, then into each half's halves.
+corrections for rounding) and rounded: within 2e-5 of the exact distribution in total variation, so that of 2,000 draws
+of a count not one is likely to be another, in a fraction of the time. Tests compute that distance against SciPy's
+distributions. Tables are drawn by halving: how many rows fall into each half of the squares, then into each half's
+halves; where most counts vary little NumPy's own tables are as quick, and taken.
 """
 
 from collections.abc import Callable
@@ -16,6 +17,8 @@ SMOOTH = 100.0
 """Variance of a count from which on it is drawn from the expansion."""
 ROWS = 16
 """Rows of draws that are computed at a time: what a core's cache holds."""
+MOSTLY = 0.25
+"""Share of a table's counts that must reach `SMOOTH` for halving to pay."""
 
 
 def binomial(n, p, replicates: int, rng: np.random.Generator) -> np.ndarray:
@@ -31,8 +34,9 @@ def binomial(n, p, replicates: int, rng: np.random.Generator) -> np.ndarray:
     int64, shape (rows, replicates)
     """
     n = np.asarray(n, dtype=np.int64)
-    out = np.empty((len(n), replicates), dtype=np.int64)
-    _draw(_Binomial(np.broadcast_to(p, n.shape)), n[:, None], out, rng)
+    out = np.zeros((len(n), replicates), dtype=np.int64)
+    if out.size:
+        _draw(_Binomial(np.broadcast_to(p, n.shape)), n[:, None], out, rng)
     return out
 
 
@@ -46,13 +50,16 @@ def multinomial(total, share, replicates: int, rng: np.random.Generator) -> np.n
 
     Returns
     -------
-    int64, shape (replicates, tables, squares), a view: in memory the replicates stand side by side
+    int64, shape (replicates, tables, squares), to be read only: in memory the replicates may stand side by side
     """
+    total, share = np.asarray(total, dtype=np.int64), np.asarray(share, dtype=np.float64)
+    if not _pays(total[:, None] * share * (1 - share), replicates):
+        return rng.multinomial(total, share, size=(replicates, len(total)))
 
     def law(first: np.ndarray, both: np.ndarray) -> _Binomial:
-        return _Binomial(np.divide(first, both, out=np.zeros_like(both), where=both > 0))
+        return _Binomial(np.divide(first, both, out=np.zeros_like(both), where=both != 0))
 
-    return _halved(total, np.asarray(share, dtype=np.float64), law, replicates, rng)
+    return _halved(total, share, law, replicates, rng)
 
 
 def dealt(places, many: int, replicates: int, rng: np.random.Generator) -> np.ndarray:
@@ -60,13 +67,22 @@ def dealt(places, many: int, replicates: int, rng: np.random.Generator) -> np.nd
 
     Parameters
     ----------
-    places : int, shape (cells,), rows at each place
+    places : int, shape (cells,), rows at each place, fewer than 1e9 in all (NumPy's limit)
 
     Returns
     -------
-    int64, shape (replicates, cells), a view: in memory the replicates stand side by side
+    int64, shape (replicates, cells), to be read only: in memory the replicates may stand side by side
     """
-    return _halved([many], np.asarray(places, dtype=np.int64)[None], _Hypergeometric, replicates, rng)[:, 0]
+    places = np.asarray(places, dtype=np.int64)
+    law = _Hypergeometric(places, np.broadcast_to(places.sum(), places.shape))
+    if not _pays(law.variance(np.array([[float(many)]]), slice(None)), replicates):
+        return rng.multivariate_hypergeometric(places, many, size=replicates, method="marginals")
+    return _halved(np.array([many]), places[None], _Hypergeometric, replicates, rng)[:, 0]
+
+
+def _pays(variance: np.ndarray, replicates: int) -> bool:
+    """Whether a table of counts that vary so is drawn by halving; the same table is always drawn alike."""
+    return bool(replicates and variance.size and np.mean(variance >= SMOOTH) >= MOSTLY)
 
 
 def _halved(total, weight: np.ndarray, law: Callable, replicates: int, rng: np.random.Generator) -> np.ndarray:
@@ -78,7 +94,7 @@ def _halved(total, weight: np.ndarray, law: Callable, replicates: int, rng: np.r
     depth = (squares - 1).bit_length()
     padded = np.zeros((tables, 1 << depth), dtype=weight.dtype)
     padded[:, :squares] = weight
-    node = np.asarray(total, dtype=np.int64)[:, None]
+    node = total[:, None]
     for level in range(depth):
         halves = padded.reshape(tables << level, 2, -1).sum(axis=-1)
         split = np.empty((len(halves), 2, replicates), dtype=np.int64)
@@ -96,8 +112,11 @@ class _Law(Protocol):
 
     def variance(self, n: np.ndarray, rows) -> np.ndarray: ...
 
-    def shape(self, n: np.ndarray, rows) -> tuple[np.ndarray, np.ndarray]:
-        """Third and fourth cumulant, as shares of the variance."""
+    def third(self, n: np.ndarray, rows) -> np.ndarray:
+        """Third cumulant, as a share of the variance."""
+
+    def fourth(self, n: np.ndarray, rows) -> np.ndarray:
+        """Fourth cumulant, as a share of the variance."""
 
     def exactly(self, n: np.ndarray, rows, replicates: int, rng: np.random.Generator) -> np.ndarray: ...
 
@@ -109,8 +128,11 @@ class _Binomial:
     def variance(self, n, rows) -> np.ndarray:
         return n * (self.p[rows] * (1 - self.p[rows]))
 
-    def shape(self, n, rows) -> tuple[np.ndarray, np.ndarray]:
-        return 1 - 2 * self.p[rows], 1 - 6 * self.p[rows] * (1 - self.p[rows])
+    def third(self, n, rows) -> np.ndarray:
+        return 1 - 2 * self.p[rows]
+
+    def fourth(self, n, rows) -> np.ndarray:
+        return 1 - 6 * self.p[rows] * (1 - self.p[rows])
 
     def exactly(self, n, rows, replicates: int, rng: np.random.Generator) -> np.ndarray:
         return rng.binomial(n, self.p[rows], size=(len(n), replicates))
@@ -127,12 +149,16 @@ class _Hypergeometric:
         k = self.total[rows].astype(np.float64)
         return n * (k - n) * (self.p[rows] * (1 - self.p[rows]) / np.maximum(k - 1, 1))
 
-    def shape(self, n, rows) -> tuple[np.ndarray, np.ndarray]:
+    def third(self, n, rows) -> np.ndarray:
+        k, hits = self.total[rows].astype(np.float64), self.hits[rows]
+        return (k - 2 * n) * ((k - 2 * hits) / (k * (k - 2)))
+
+    def fourth(self, n, rows) -> np.ndarray:
         k, hits = self.total[rows].astype(np.float64), self.hits[rows].astype(np.float64)
         misses, left = k - hits, k - n
-        spread = (k - 1) * k**2 * (k * (k + 1) - 6 * hits * misses - 6 * n * left)
-        spread += 6 * n * hits * misses * left * (5 * k - 6)
-        return (misses - hits) * (left - n) / (k * (k - 2)), spread / (k**2 * (k - 1) * (k - 2) * (k - 3))
+        top = (k - 1) * k**2 * (k * (k + 1) - 6 * hits * misses - 6 * n * left)
+        top += 6 * n * hits * misses * left * (5 * k - 6)
+        return top / (k**2 * (k - 1) * (k - 2) * (k - 3))
 
     def exactly(self, n, rows, replicates: int, rng: np.random.Generator) -> np.ndarray:
         hits, total = self.hits[rows], self.total[rows]
@@ -145,7 +171,7 @@ def _draw(law: _Law, n: np.ndarray, out: np.ndarray, rng: np.random.Generator) -
     least = np.minimum(*(law.variance(end(axis=1, keepdims=True), every) for end in (n.min, n.max))).ravel()
     sure = ((law.p == 0) | (law.p == 1)).ravel()
     out[sure] = n[sure] * law.p[sure]
-    rest = np.flatnonzero((least < SMOOTH) & ~sure)
+    rest = np.flatnonzero(~(least >= SMOOTH) & ~sure)
     if len(rest):
         out[rest] = law.exactly(n[rest], rest, out.shape[1], rng)
     smooth = np.flatnonzero((least >= SMOOTH) & ~sure)
@@ -157,21 +183,21 @@ def _draw(law: _Law, n: np.ndarray, out: np.ndarray, rng: np.random.Generator) -
 def _expanded(law: _Law, n: np.ndarray, rows: np.ndarray, replicates: int, rng: np.random.Generator) -> np.ndarray:
     """Whole numbers, float64 (rows, replicates): a cubic in a normal number.
 
-    Mean and variance are each replicate's; what is small beside them is that of the mean ``n``. None comes out below 0
-    or above n: both are at least ten standard deviations away.
+    Mean, variance and lean are each replicate's; what is small beside them is that of the mean ``n``. No count comes
+    out that cannot be (below 0, above n, more hits or misses than there are): those are ten standard deviations away.
     """
     typical = n.mean(axis=1, keepdims=True)
-    variance, (third, fourth) = law.variance(typical, rows), law.shape(typical, rows)
+    variance = law.variance(typical, rows)
     rounded = variance - 1 / 12  # rounding adds a twelfth
-    scale = np.sqrt(rounded)
-    bend = third * variance / rounded / 6
-    tail = (fourth * variance + 1 / 120) / (24 * scale**3)
-    twice = bend**2 / scale
+    scale, share = np.sqrt(rounded), variance / rounded / 6
+    bend = law.third(n, rows) * share
+    bent = (law.third(typical, rows) * share) ** 2 / scale
+    tail = (law.fourth(typical, rows) * variance + 1 / 120) / (24 * scale**3)
     z = rng.standard_normal((len(n), replicates))
-    drawn = z * (tail - 2 * twice)
+    drawn = z * (tail - 2 * bent)
     drawn += bend
     drawn *= z
-    drawn += np.sqrt(law.variance(n, rows) - 1 / 12) + (5 * twice - 3 * tail)
+    drawn += np.sqrt(law.variance(n, rows) - 1 / 12) + (5 * bent - 3 * tail)
     drawn *= z
     drawn += n * law.p[rows] - bend
     return np.rint(drawn, out=drawn)
