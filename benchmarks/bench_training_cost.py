@@ -101,7 +101,7 @@ def feeding(size: int, weights: Path, steps: int, rounds: int) -> dict:
         found = mobilenet.find_weights(str(weights), 1.0, size)
         model = mobilenet.build(size, 2, 1.0, weights=found, taps="deep", seed=0)
         recipe = fine_tune.Recipe()
-        fed = fine_tune.feed(data, recipe, batch, 0)
+        fed = fine_tune.feed(data, recipe, batch, 0, epochs=100)
         kept = fed[0]
 
         class Held(keras.utils.PyDataset):

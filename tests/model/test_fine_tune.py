@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from visrec.errors import InputError, RunError
-from visrec.model import checkpoint, engine, export, fine_tune, mobilenet
+from visrec.model import augment, checkpoint, engine, export, fine_tune, mobilenet
 from visrec.model.watch import Watch
 from visrec.runs.record import Runs
 from visrec.runs.reporter import Cancelled, Reporter
@@ -60,14 +60,14 @@ def tuned(run, data, stop_at=None, each_epoch=None):
     with Stopping(run) as reporter:
         reporter.stage("fine_tune", "Training.")
         fine_tune.fine_tune(
-            network, data, epochs=EPOCHS, batch_size=8, seed=0, recipe=fine_tune.Recipe(), run=run, reporter=reporter,
-            watch=watch,
+            network, data, epochs=EPOCHS, batch_size=8, seed=0, recipe=fine_tune.Recipe(settle=0.4), run=run,
+            reporter=reporter, watch=watch,
         )  # fmt: skip
     return network.get_weights()
 
 
 def test_a_stopped_and_resumed_training_ends_with_the_same_weights(data, tmp_path):
-    """Batch order, augmentation, dropout, optimizer and best weights all go on where they were."""
+    """Batch order, augmentation and its end, dropout, optimizer and best weights all go on where they were."""
     whole, cut = new_run(tmp_path / "a"), new_run(tmp_path / "b")
     expected = tuned(whole, data)
 
@@ -78,6 +78,30 @@ def test_a_stopped_and_resumed_training_ends_with_the_same_weights(data, tmp_pat
     for one, other in zip(expected, resumed, strict=True):
         np.testing.assert_array_equal(one, other)
     pd.testing.assert_frame_equal(whole.history(), cut.history())
+
+
+@pytest.mark.parametrize("flip", [0.5, 0.0])
+def test_the_last_epochs_see_images_as_they_are_or_mirrored_at_most(data, flip):
+    """Two of fourteen; before them no image comes unchanged."""
+    changes = augment.Recipe(flip=flip)
+    fed = fine_tune.feed(data, fine_tune.Recipe(changes=changes), 8, 0, epochs=14)
+    as_they_are = {image.tobytes() for image in data.images[data.train]}
+    mirrored = {image[:, ::-1].tobytes() for image in data.images[data.train]} if flip else set()
+    for epoch in range(14):
+        fed.epoch = epoch
+        seen = {image.astype(np.uint8).tobytes() for step in range(len(fed)) for image in fed[step][0]}
+        if epoch < 12:
+            assert not seen & (as_they_are | mirrored)
+        else:
+            assert seen <= as_they_are | mirrored
+            assert bool(seen & mirrored) == bool(flip)
+            assert len(seen) == len(data.train)
+
+
+def test_a_few_epochs_are_all_augmented():
+    """There is nothing to settle in three of them; of twenty it is the last three."""
+    assert fine_tune.Recipe().settles_from(3) == 3
+    assert fine_tune.Recipe().settles_from(20) == 17
 
 
 def test_the_figures_of_an_epoch_are_means_over_its_steps():

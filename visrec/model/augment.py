@@ -1,4 +1,4 @@
-"""Augmentation: a training image is shown each epoch a little moved, mirrored, lit and covered otherwise.
+"""Augmentation: a training image is shown each time a little moved, mirrored, lit and covered otherwise.
 
 What is drawn depends only on (seed, epoch, position), so a resumed run sees exactly what the first would have seen,
 and a batch can be made in any thread. Pixels stay in 0..255, which is what the model takes. Whoever moves an image

@@ -1,8 +1,8 @@
 """Fine-tuning: the whole network learns, from augmented pixels fed out of the memory map.
 
-The recipe: AdamW (Loshchilov, Hutter 2019, https://arxiv.org/abs/1711.05101) with warm-up and cosine decay, label
-smoothing, BatchNorm with a momentum that follows a few hundred steps. After each epoch the tune rows are judged and
-the best weights kept; the rows that are audited are never looked at.
+The recipe: augmentation until the last epochs, AdamW (Loshchilov, Hutter 2019, https://arxiv.org/abs/1711.05101) with
+warm-up and cosine decay, label smoothing, BatchNorm with a momentum that follows a few hundred steps. After each epoch
+the tune rows are judged and the best weights kept; the rows that are audited are never looked at.
 """
 
 import math
@@ -36,6 +36,7 @@ class Recipe:
     decay : weight decay of AdamW, not for biases and BatchNorm
     smoothing : label smoothing
     patience : epochs without a better tune loss after which training stops; 0 = never
+    settle : share of the epochs asked for, the last ones, that see images as they are, mirrored at most (ADR 0069)
     """
 
     rate: float = 2e-3
@@ -43,11 +44,16 @@ class Recipe:
     decay: float = 1e-2
     smoothing: float = 0.05
     patience: int = 0
+    settle: float = 0.15
     changes: augment.Recipe = field(default_factory=augment.Recipe)
 
     def to_json(self) -> dict[str, Any]:
         """A plain dict for the run's record."""
         return asdict(self)
+
+    def settles_from(self, epochs: int) -> int:
+        """The first epoch, counted from 0, that sees images as they are."""
+        return epochs - int(epochs * self.settle + 0.5)
 
 
 AHEAD = 3
@@ -123,7 +129,7 @@ def fine_tune(
     RunError
         When the loss is no number.
     """
-    fed = feed(data, recipe, batch_size, seed)
+    fed = feed(data, recipe, batch_size, seed, epochs)
     with batch_norm.fused(model):
         return _train(model, data, fed, epochs, recipe, run, reporter, watch)
 
@@ -203,12 +209,13 @@ def judge(model: "keras.Model", data: Data, watch: Watch, check: Callable[[], No
     return {"tune_loss": loss, "row": row, "worst": watch.worst(correct)}
 
 
-def feed(data: Data, recipe: Recipe, batch_size: int, seed: int):
+def feed(data: Data, recipe: Recipe, batch_size: int, seed: int, epochs: int):
     """The batches as Keras takes them: whole ones only, in an order that follows from (seed, epoch)."""
     import keras
     import numpy as np
 
     size = min(batch_size, len(data.train))
+    mirrored = replace(augment.FLIP_ONLY, flip=recipe.changes.flip)
 
     class Feed(keras.utils.PyDataset):
         epoch = 0
@@ -220,7 +227,11 @@ def feed(data: Data, recipe: Recipe, batch_size: int, seed: int):
             order = np.random.default_rng([seed, 3, self.epoch]).permutation(data.train)
             rows = np.sort(order[step * size : (step + 1) * size])  # sorted: the memory map is read forwards
             rng = np.random.default_rng([seed, 4, self.epoch, step])
-            pixels = augment.batch(data.to_cut(rows), recipe.changes, rng, data.size).astype(np.float32)
+            if self.epoch < recipe.settles_from(epochs):
+                pixels = augment.batch(data.to_cut(rows), recipe.changes, rng, data.size)
+            else:
+                pixels = augment.batch(data.images[rows], mirrored, rng)
+            pixels = pixels.astype(np.float32)
             return pixels, np.eye(data.classes, dtype=np.float32)[data.labels[rows]], data.weights[rows]
 
     return Feed(workers=1, use_multiprocessing=False, max_queue_size=4)
