@@ -20,7 +20,8 @@ PENALTIES = (3.0, 1.0, 0.3, 0.1, 0.03, 0.01)
 SMALL = 1000
 """Below so many rows the penalty is chosen by cross-validation: the tune rows alone are too few to tell."""
 FOLDS = 5
-CHUNK = 4096
+CHUNK = 256
+"""Rows computed at a time: what they take stays in the cache between forward and backward product."""
 PATIENCE = 20
 """Passes without a lower tune loss after which the fit ends."""
 
