@@ -58,7 +58,7 @@ class Recipe:
 
 AHEAD = 3
 """Batches made before they are needed."""
-FROM_SCRATCH = Recipe(changes=augment.FLIP_ONLY)
+FROM_SCRATCH = Recipe(changes=augment.FLIP_ONLY, settle=0.0)
 """From random weights with few steps: nothing but mirroring, for there is no time to learn more."""
 
 
@@ -151,6 +151,8 @@ def _train(model, data, fed, epochs, recipe, run, reporter, watch) -> dict[str, 
             reporter.log(f"No better tune loss for {recipe.patience} epochs: enough.")
             break
         fed.epoch = epoch
+        if epoch == recipe.settles_from(epochs):
+            reporter.log("From here on images are shown as they are, so they are learnt more easily.")
         fitted = _one_epoch(model, fed, epoch, epochs, reporter)
         judged = judge(model, data, watch, reporter.check)
         _check_number(fitted["loss"], judged["tune_loss"], epoch)
