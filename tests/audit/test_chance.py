@@ -12,9 +12,8 @@ from scipy import stats
 from visrec.audit import chance, differences, gaps, rates
 from visrec.audit.cells import CellTable
 
-cells = st.lists(
-    st.integers(1, 4_000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))), min_size=2, max_size=8
-)
+cell = st.integers(1, 4_000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n)))
+cells = st.lists(cell, min_size=2, max_size=8)
 
 
 def many_classes(k: int, cells: int, rows: int) -> CellTable:
@@ -89,7 +88,18 @@ def test_pair_statistics_are_scipys_chi_square(counts):
 def test_replicates_reach_a_level_exactly_where_all_their_pairs_say_so(counts, quantile, seed):
     """Bounds and rearranged formula decide as every pair of every replicate computed in double precision does."""
     x, n = np.array(counts).T
-    drawn = chance.redraw_shares(x, n, 60, np.random.default_rng(seed))
+    assert_reached_as_all_pairs_say(chance.redraw_shares(x, n, 60, np.random.default_rng(seed)), n, quantile)
+
+
+@given(st.integers(2, 30), st.floats(0.0, 1.0), st.integers(0, 2**32))
+def test_a_level_is_reached_by_cells_that_are_not_the_farthest_too(many, quantile, seed):
+    """Where cells vary unlike each other, the largest statistic may belong to cells in the middle of the table."""
+    rng = np.random.default_rng(seed)
+    n = rng.integers(1, 400, many)
+    assert_reached_as_all_pairs_say(rng.binomial(n[:, None], rng.beta(0.3, 3, (many, 60))), n, quantile)
+
+
+def assert_reached_as_all_pairs_say(drawn, n, quantile):
     largest = np.array([chance.pair_statistics(column, n).max() for column in drawn.T])
     level = np.quantile(largest, quantile, method="lower") * (1 - chance.TIE)
     found = chance.largest_pair_reaches(drawn, n, level)

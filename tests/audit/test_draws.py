@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 from scipy import special, stats
 
 from visrec.audit import differences, draws
@@ -150,6 +151,36 @@ def test_a_bootstrap_and_a_redraw_are_the_same_again_from_the_same_seed():
     first, again, other = (draws.binomial(n, [0.2, 0.4], 50, np.random.default_rng(seed)) for seed in (1, 1, 2))
     assert (first == again).all()
     assert (first != other).any()
+
+
+def test_a_seeded_generator_gives_its_normal_numbers_again_whatever_else_was_drawn():
+    """So they can be remembered between two changes of a slider: other seeds and later blocks have others."""
+    first, again, other = draws.Seeded(3, 1), draws.Seeded(3, 1), draws.Seeded(3, 2)
+    block, later = first.normals((4, 500)), first.normals((4, 500))
+    again.binomial(1_000, 0.3, 50)
+    assert (again.normals((4, 500)) == block).all()
+    for different in (later, other.normals((4, 500))):
+        assert abs(np.corrcoef(block.ravel(), different.ravel())[0, 1]) < 0.1
+    assert stats.kstest(np.concatenate([block, later]).ravel(), "norm").pvalue > 0.001
+    with pytest.raises(ValueError, match="read-only"):
+        block += 1  # everybody's
+
+
+def test_large_blocks_of_normal_numbers_are_not_kept_in_memory():
+    """66 MB in all is what the remembered ones may take."""
+    before = draws._kept_normals.cache_info().currsize
+    draws.Seeded(5, 5).normals((draws.ROWS, 50_000))
+    assert draws._kept_normals.cache_info().currsize == before
+    assert draws.KEPT * draws.KEPT_NUMBERS * 8 <= 70e6
+
+
+@given(
+    st.integers(1, 60).flatmap(lambda many: arrays(float, (many, 3), elements=st.floats(-5, 5).map(lambda v: v + 0.0)))
+)
+def test_percentiles_are_numpys_to_the_last_digit(values):
+    """Two numbers put in their places give what NumPy's six do, with ties and with hardly any draws."""
+    for found, share in zip(differences.percentiles(values), differences.TAILS, strict=True):
+        assert (found == np.quantile(values, share, axis=0)).all()
 
 
 @pytest.mark.parametrize("replicates", [0, 1, 3])

@@ -241,6 +241,27 @@ def test_square_in_the_url_opens_its_gallery(app, run):
     assert set(wanted["file"]) == set(table["file"])
 
 
+def test_a_slicer_looks_for_no_run_that_the_page_already_knows(app, run, monkeypatch):
+    """In a bucket, opening a run lists all files of all runs; what the list of two seconds ago says is enough."""
+    from visrec.runs.record import Runs
+
+    open_page(app, PAGES[2], run=run.id)
+    monkeypatch.setattr(Runs, "open", lambda self, name: pytest.fail("the runs were listed again"))
+    app.sidebar.number_input[0].set_value(7).run()
+    assert not app.exception
+    assert not app.error
+    assert app.session_state["min_count"] == 7
+
+
+def test_the_settings_follow_the_environment_at_once(monkeypatch, tmp_path):
+    """What was read a moment ago stands only in the same environment."""
+    from visrec.ui import cached
+
+    cached.settings()
+    monkeypatch.setenv("VISREC_RUNS", str(tmp_path / "elsewhere"))
+    assert cached.settings().runs == str(tmp_path / "elsewhere")
+
+
 def test_filters_reach_the_figures(app, run):
     """A slicer of the sidebar cuts the audited rows."""
     open_tables(open_page(app, "pages/trust/fairness.py", where_race="White", by="age"), "rates_age")

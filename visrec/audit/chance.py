@@ -6,16 +6,16 @@ denominator, so there the rows are dealt out anew among the cells, label by labe
 generator seeded by (seed, what is drawn): results do not depend on the order of calls, and no global seed is touched.
 """
 
-import functools
 import zlib
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
 from visrec.audit import draws
 
 REPLICATES = 2_000
+FAR = 6
+"""Cells at each end, in standard errors from the mean, whose pairs are compared before all pairs are."""
 BLOCK = 2_000
 """Replicates whose pairs are compared at a time."""
 MOST_BYTES = 400_000_000
@@ -32,16 +32,7 @@ def generator(seed: int, *about: str) -> np.random.Generator:
     >>> int(generator(0, "race", "tpr").integers(100)) == int(generator(0, "race", "tpr").integers(100))
     True
     """
-    return np.random.default_rng([seed, zlib.crc32("\x1f".join(about).encode())])
-
-
-@functools.cache
-def cores() -> ThreadPoolExecutor:
-    """Two threads for draws, which NumPy makes without the interpreter's lock; kept, for starting takes time.
-
-    What runs in them must not wait for another task of theirs.
-    """
-    return ThreadPoolExecutor(2, thread_name_prefix="draws")
+    return draws.Seeded(seed, zlib.crc32("\x1f".join(about).encode()))
 
 
 def redraw_shares(x, n, replicates: int, rng: np.random.Generator) -> np.ndarray:
@@ -94,7 +85,8 @@ def largest_pair_reaches(x: np.ndarray, n, level: float) -> np.ndarray:
 
     The pair's own spread is what its cells have within and between them, so statistic >= level exactly where
     (p_i - p_j)^2 k_ij >= w_i + w_j, with w = x (n - x) / n, k_ij = (T - level) n_i n_j / (T level), T = n_i + n_j.
-    Most replicates need no pairs: two bounds decide them from the cells alone.
+    Most replicates need few pairs: no pair exceeds (n_i d_i^2, if d_i > 0) + (n_j d_j^2, if d_j < 0) over the least
+    p (1 - p), d from any common centre, so only cells far from it in standard errors can reach the level.
 
     Parameters
     ----------
@@ -108,33 +100,62 @@ def largest_pair_reaches(x: np.ndarray, n, level: float) -> np.ndarray:
     n = np.asarray(n, dtype=np.float64)
     if level <= 0:
         return np.ones(x.shape[1], dtype=bool)
-    pooled = x.sum(axis=0) / n.sum()
-    share = (x / n[:, None] - pooled).astype(np.float32)  # centred first: differences keep their digits
-    within = np.maximum(x * (n[:, None] - x) / n[:, None], 1e-6).astype(np.float32)  # 0 reaches no level
     total = n[:, None] + n
     weight = ((total - level) * n[:, None] * n / (total * level)).astype(np.float32)
-    size = n.astype(np.float32)[:, None]
-    reached, open_ = _decided_by_cells(share, within, size, weight, level)
-    for start in range(0, len(open_), BLOCK):
-        block = open_[start : start + BLOCK]
-        reached[block] = _any_pair_reaches(share[:, block], within[:, block], weight)
+    rate = x / n[:, None]
+    share = (rate - x.sum(axis=0) / n.sum()).astype(np.float32)  # centred first: differences keep their digits
+    far = share * np.sqrt(n).astype(np.float32)[:, None]
+    drawn = far, share, rate
+    reached, left = np.zeros(x.shape[1], dtype=bool), np.arange(x.shape[1])
+    for decide in (_decided_by_two, _decided_by_few, _decided_by_all):
+        yes, open_ = decide(*drawn, n, weight, level)
+        reached[left[yes]] = True
+        open_ = np.flatnonzero(open_)
+        left, drawn = left[open_], tuple(values[:, open_] for values in drawn)
     return reached
 
 
-def _decided_by_cells(share, within, size, weight, level: float) -> tuple[np.ndarray, np.ndarray]:
-    """Replicates that surely reach the level, and the indices of those that the cells alone leave open.
+def _within(rate: np.ndarray, n: np.ndarray) -> np.ndarray:
+    """n p (1 - p) as float32, above 0 so that cells without variation reach no level."""
+    return np.maximum(rate * (1 - rate) * n, 1e-6).astype(np.float32)
 
-    No pair exceeds (largest n d^2 above the mean + largest below it) / (least p (1 - p)), d from any common centre;
-    and the pair of the two cells farthest from the mean, in standard errors, is at most the largest.
-    """
-    far = share * np.sqrt(size)
+
+def _needed(rate: np.ndarray, level: float) -> np.ndarray:
+    """What the squares of two cells must come to, a little less for rounding: p (1 - p) is least at an end."""
+    return level * (1 - 1e-4) * np.min([end * (1 - end) for end in (rate.max(axis=0), rate.min(axis=0))], axis=0)
+
+
+def _decided_by_two(far, share, rate, n, weight, level: float) -> tuple[np.ndarray, np.ndarray]:
+    """Replicates whose two farthest cells reach the level, and those left open, as these two might; (replicates,)."""
     high, low = far.argmax(axis=0), far.argmin(axis=0)
     each = np.arange(share.shape[1])
     bound = np.maximum(far[high, each], 0) ** 2 + np.minimum(far[low, each], 0) ** 2
-    above = bound * np.float32(1 + 1e-4) >= level * (within / size).min(axis=0)
     apart = (share[high, each] - share[low, each]) ** 2 * weight[high, low]
-    reached = above & (apart >= within[high, each] + within[low, each])
-    return reached, np.flatnonzero(above & ~reached)
+    reached = apart >= _within(rate[high, each], n[high]) + _within(rate[low, each], n[low])
+    return reached, ~reached & (bound >= _needed(rate, level))
+
+
+def _decided_by_few(far, share, rate, n, weight, level: float) -> tuple[np.ndarray, np.ndarray]:
+    """As `_decided_by_two`, by the `FAR` cells at each end; open is what a pair with any other cell might reach."""
+    if len(n) <= 2 * FAR:
+        return np.zeros(share.shape[1], dtype=bool), np.ones(share.shape[1], dtype=bool)
+    order = np.argsort(far, axis=0)
+    high, low = order[-FAR:][:, None], order[:FAR][None]
+    each = np.arange(share.shape[1])
+    square = (share[high, each] - share[low, each]) ** 2 * weight[high, low]
+    reached = (square >= _within(rate[high, each], n[high]) + _within(rate[low, each], n[low])).any(axis=(0, 1))
+    top, next_top = (np.maximum(far[order[place], each], 0) ** 2 for place in (-1, -FAR - 1))
+    end, next_end = (np.minimum(far[order[place], each], 0) ** 2 for place in (0, FAR))
+    return reached, ~reached & (np.maximum(next_top + end, top + next_end) >= _needed(rate, level))
+
+
+def _decided_by_all(far, share, rate, n, weight, level: float) -> tuple[np.ndarray, np.ndarray]:
+    """As `_decided_by_two`, by all pairs; nothing is left open."""
+    reached = np.zeros(share.shape[1], dtype=bool)
+    for start in range(0, share.shape[1], BLOCK):
+        part = slice(start, start + BLOCK)
+        reached[part] = _any_pair_reaches(share[:, part], _within(rate[:, part], n[:, None]), weight)
+    return reached, np.zeros_like(reached)
 
 
 def _any_pair_reaches(share: np.ndarray, within: np.ndarray, weight: np.ndarray) -> np.ndarray:
@@ -228,17 +249,15 @@ def permute_binary(counts: np.ndarray, replicates: int, rng: np.random.Generator
 
     Returns
     -------
-    int64, shape (replicates, cells, 4); each cell keeps its positives and negatives, each label its answers
+    int64, shape (replicates, cells, 4); each cell keeps its positives and negatives, each label its answers. In memory
+    the replicates stand side by side.
     """
     negative, positive = counts[:, 0] + counts[:, 1], counts[:, 2] + counts[:, 3]
-
-    def deal(generator: np.random.Generator, places: np.ndarray, answers: int) -> np.ndarray:
-        return draws.dealt(places, answers, replicates, generator)
-
-    many = int(counts[:, 1].sum()), int(counts[:, 3].sum())
-    # two streams whatever the machine, so that the draws are the same on all
-    fp, tp = cores().map(deal, rng.spawn(2), (negative, positive), many)
-    return np.stack([negative - fp, fp, positive - tp, tp], axis=-1)
+    result = np.empty((4, len(counts), replicates), dtype=np.int64)
+    for place, places in ((1, negative), (3, positive)):
+        result[place] = draws.dealt(places, int(counts[:, place].sum()), replicates, rng).T
+        np.subtract(places[:, None], result[place], out=result[place - 1])
+    return result.T
 
 
 def permute_classes(counts: np.ndarray, replicates: int, rng: np.random.Generator) -> np.ndarray:

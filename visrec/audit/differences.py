@@ -5,8 +5,9 @@ by the other; 1 = alike. Intervals come from redrawing the whole table of counts
 bands from redrawing every cell at the pooled rate.
 """
 
+import math
 import warnings
-from collections.abc import Callable
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -51,20 +52,13 @@ def bootstrap(counts: np.ndarray, replicates: int, rng: np.random.Generator) -> 
 
     Returns
     -------
-    int64, shape (replicates, *counts.shape), each summing to the same total
+    int64, shape (replicates, *counts.shape), each summing to the same total. In memory the replicates stand side by
+    side.
     """
     flat = counts.reshape(-1)
     total = int(flat.sum())
-
-    def half(generator: np.random.Generator, many: int) -> np.ndarray:
-        return draws.multinomial([total], flat[None] / max(total, 1), many, generator)[:, 0]
-
-    return np.concatenate(_in_halves(half, replicates, rng)).reshape(replicates, *counts.shape)
-
-
-def _in_halves(half: Callable[[np.random.Generator, int], Any], replicates: int, rng: np.random.Generator) -> list:
-    """What ``half`` draws with two generators: two whatever the machine, so that the draws are the same on all."""
-    return list(chance.cores().map(half, rng.spawn(2), (replicates // 2, replicates - replicates // 2)))
+    drawn = draws.multinomial([total], flat[None] / max(total, 1), replicates, rng)
+    return np.moveaxis(drawn[:, 0].T.reshape(*counts.shape, replicates), -1, 0)
 
 
 def composite_intervals(table: CellTable, question: Question) -> dict[str, tuple]:
@@ -104,12 +98,8 @@ def _bootstrap_composites(counts: np.ndarray, is_class: bool, replicates: int, r
     share = np.where(total[:, None] > 0, flat / np.maximum(total, 1)[:, None], 1 / flat.shape[1])[:, used]
     reduce = _class_composites if is_class else _macro_composites(np.flatnonzero(used), *counts.shape[1:])
     block = max(1, BLOCK_BYTES // (4 * share.nbytes))  # halves, and halves of halves, are held beside the counts
-
-    def half(generator: np.random.Generator, many: int) -> list[dict]:
-        sizes = [min(block, many - start) for start in range(0, many, block)]
-        return [reduce(draws.multinomial(total, share, size, generator)) for size in sizes]
-
-    blocks = [block for blocks in _in_halves(half, replicates, rng) for block in blocks]
+    sizes = [min(block, replicates - start) for start in range(0, replicates, block)]
+    blocks = [reduce(draws.multinomial(total, share, size, rng)) for size in sizes]
     return {rate: np.concatenate([block[rate] for block in blocks]) for rate in COMPOSITES}
 
 
@@ -233,7 +223,22 @@ def percentiles(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """2.5th and 97.5th percentile over replicates (axis 0), NaN draws left out."""
     values = np.ascontiguousarray(values.T)  # replicates side by side: sorting them is several times faster
     if not np.isnan(values).any():
-        return tuple(np.quantile(values, TAILS, axis=-1))
+        return tuple(_quantiles(values, TAILS))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # a cell that is unknown in every draw
         return tuple(np.nanquantile(values, TAILS, axis=-1))
+
+
+def _quantiles(values: np.ndarray, shares: Sequence[float]) -> Iterator[np.ndarray]:
+    """NumPy's own (linear) quantiles of the last axis, without NaN, to the last digit.
+
+    One number put in its place, and the largest below it: a third of the time of NumPy's way, which places six.
+    """
+    for share in shares:
+        place = share * (values.shape[-1] - 1)
+        upper = math.ceil(place)
+        values = np.partition(values, upper, axis=-1)
+        above = values[..., upper]
+        below = values[..., :upper].max(axis=-1) if upper > place else above
+        part = place - math.floor(place)
+        yield below + (above - below) * part if part < 0.5 else above - (above - below) * (1 - part)

@@ -95,11 +95,8 @@ def gap_table(table: CellTable, question: Question, dealt: Callable[[], Draws] |
     if is_correct(table, question.outcome) and "selection_rate" in asked:
         mirrors["selection_rate"] = "accuracy"
     names = table.names()
-    own = {
-        r: chance.cores().submit(share_gap, r, known[r], names, table.by, question) for r in asked if r not in mirrors
-    }
-    composed = composite_gaps(table, question, dealt)  # waits for draws, so it must not be one of them
-    gaps = {rate: found.result() for rate, found in own.items()} | composed
+    gaps = {r: share_gap(r, known[r], names, table.by, question) for r in asked if r not in mirrors}
+    gaps |= composite_gaps(table, question, dealt)
     gaps |= {rate: mirrored(rate, gaps[mirrors[rate]]) for rate in mirrors}
     order = [*(r for r in PROPORTIONS if r in gaps), *COMPOSITES]
     frame = pd.DataFrame([vars(gaps[rate]) for rate in order])
@@ -119,12 +116,12 @@ def with_verdicts(frame: pd.DataFrame, family: Sequence[str]) -> pd.DataFrame:
     frame : rows of `Gap`
     family : the rates that are tests of their own; a complement takes the verdict of the rate it mirrors
     """
-    own = frame["rate"].isin(list(family))
-    adjusted = dict(zip(frame.loc[own, "rate"], holm(frame.loc[own, "p"]), strict=True))
+    own = {rate: p for rate, p in zip(frame["rate"], frame["p"], strict=True) if rate in family}
+    adjusted = dict(zip(own, holm(list(own.values())), strict=True))
     mirrored_from = {**COMPLEMENT, "selection_rate": "accuracy"}
-    p_holm = [adjusted.get(r, adjusted.get(mirrored_from.get(r))) for r in frame["rate"]]
-    frame = frame.assign(excess=frame["value"] - frame["null_mean"], p_holm=np.array(p_holm, dtype=float))
-    return frame.assign(verdict=[verdict(p, few) for p, few in zip(frame["p_holm"], frame["too_few"], strict=True)])
+    p_holm = np.array([adjusted.get(r, adjusted.get(mirrored_from.get(r))) for r in frame["rate"]], dtype=float)
+    verdicts = [verdict(p, few) for p, few in zip(p_holm, frame["too_few"], strict=True)]
+    return frame.assign(excess=frame["value"] - frame["null_mean"], p_holm=p_holm, verdict=verdicts)
 
 
 def verdict(p_holm: float, too_few: bool) -> str:

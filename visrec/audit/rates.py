@@ -60,7 +60,11 @@ def ratio(x, n) -> np.ndarray:
     [0.5, nan]
     """
     x, n = np.asarray(x, dtype=float), np.asarray(n, dtype=float)
-    return np.divide(x, n, out=np.full(np.broadcast(x, n).shape, np.nan), where=n > 0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        found = np.asarray(x / n)  # in memory as x is: draws lie replicate beside replicate
+    if not (n > 0).all():
+        np.copyto(found, np.nan, where=n <= 0)
+    return found
 
 
 def shares(table: CellTable, outcome: str = CORRECT, missing: str = "leave") -> dict[str, Shares]:

@@ -125,7 +125,7 @@ def choose_by(view: "state.View", *, most: int, label: str = "Split by") -> tupl
 
 def default_by(view: "state.View") -> tuple[str, ...]:
     """What a page is split by before anybody chose: what the run was told to watch, at most two."""
-    named = [name for name in cached.run(view.run.id).record.get("by") or () if name in view.attributes]
+    named = [name for name in view.run.watched if name in view.attributes]
     return tuple(named or view.attributes)[:2]
 
 
@@ -191,9 +191,7 @@ def column_title(column: str) -> str:
 
 def show_skipped(view: "state.View", predictions) -> None:
     """Rows that are in no figure, with why; nothing is drawn when there are none."""
-    told = [(s.reason, s.count, s.examples) for s in predictions.skipped]
-    record = cached.run(view.run.id).record
-    told += [(s["reason"], s["count"], s["examples"]) for s in record.get("skipped") or ()]
+    told = [*((s.reason, s.count, s.examples) for s in predictions.skipped), *view.run.skipped]
     if not told:
         return
     total = sum(count for _, count, _ in told)

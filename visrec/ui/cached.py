@@ -4,6 +4,7 @@ What a cached function returns is shared by every visitor: tables are handed out
 may change its own without touching the others'. Every key holds the place (URL) it was read from.
 """
 
+import os
 import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +17,8 @@ from visrec.config import Settings
 from visrec.connections import named_in
 from visrec.errors import NotFoundError, VisrecError
 
+SETTINGS_SECONDS = 0.25
+"""So long the settings stand: no longer than a page takes to draw."""
 DAMAGED = "damaged"
 """The kind of a run whose record cannot be read."""
 ROW_SECONDS = 60.0
@@ -37,6 +40,11 @@ class RunRow:
     attributes: tuple[str, ...]
     split: str = ""
     """Of the accuracy."""
+    labels: tuple[str, ...] = ()
+    watched: tuple[str, ...] = ()
+    """Attributes that the run was told to watch."""
+    skipped: tuple[tuple[str, int, tuple[str, ...]], ...] = ()
+    """Rows left out when its table was imported: reason, how many, some of them."""
 
     @property
     def usable(self) -> bool:
@@ -45,11 +53,21 @@ class RunRow:
 
 
 def settings() -> Settings:
-    """The settings of now, with the connections that Streamlit's secrets name; cheap, so never cached."""
-    found = Settings.load()
-    if st.secrets.load_if_toml_exists() and "cos" in st.secrets:
-        found = found.with_connections(st.secrets["cos"].to_dict())
-    return found
+    """The settings of now, with the connections that Streamlit's secrets name.
+
+    A page asks some fifteen times in one run, so what was read a moment ago stands, in an environment that is the same.
+    """
+    global _settings
+    now, environ, read = time.monotonic(), dict(os.environ), _settings
+    if read is None or now - read[0] > SETTINGS_SECONDS or environ != read[1]:
+        found = Settings.load()
+        if st.secrets.load_if_toml_exists() and "cos" in st.secrets:
+            found = found.with_connections(st.secrets["cos"].to_dict())
+        _settings = read = now, environ, found
+    return read[2]
+
+
+_settings: tuple[float, dict[str, str], Settings] | None = None
 
 
 def runs():
@@ -111,6 +129,9 @@ def _row(run) -> RunRow | None:
         accuracy=metric.get("value"),
         attributes=tuple(record.get("attributes") or record.get("by") or ()),
         split=metric.get("split") or "",
+        labels=tuple(map(str, record.get("labels") or ())),
+        watched=tuple(record.get("by") or ()),
+        skipped=tuple((s["reason"], s["count"], tuple(s["examples"])) for s in record.get("skipped") or ()),
     )
 
 

@@ -192,10 +192,9 @@ def _slicers() -> None:
             placeholder="all",
         )
     st.subheader("How to count", anchor=False)
-    labels = [str(label) for label in cached.run(row.id).labels()]
     st.selectbox(
         "Outcome",
-        [state.CORRECT, *labels],
+        [state.CORRECT, *row.labels],
         key=state.OUTCOME,
         bind="query-params",
         help=wording.OUTCOME_HELP,

@@ -137,18 +137,17 @@ def view() -> View:
     names = splits(everything)
     chosen = st.session_state.get(SPLIT)
     split = chosen if chosen in names else (names[0] if names else "")
-    labels = tuple(str(label) for label in cached.run(row.id).labels())
     outcome = st.session_state.get(OUTCOME) or CORRECT
     where = {name: [str(v) for v in st.session_state.get(slice_key(name)) or []] for name in attributes}
     return View(
         run=row,
         predictions=everything[everything["split"].astype(str) == split] if split else everything,
         where={name: values for name, values in where.items() if values},
-        outcome=outcome if outcome in labels else CORRECT,
+        outcome=outcome if outcome in row.labels else CORRECT,
         min_count=int(st.session_state.get(MIN_COUNT) or DEFAULT_MIN_COUNT),
         split=split,
         attributes=attributes,
-        labels=labels,
+        labels=row.labels,
     )
 
 
