@@ -173,7 +173,7 @@ def _any_pair_reaches(share: np.ndarray, within: np.ndarray, weight: np.ndarray)
 def _pair_blocks(values: np.ndarray) -> Iterator[tuple[slice, slice]]:
     """All pairs of rows as (some rows, all rows from the first of them on), as many at a time as a cache holds.
 
-    Few large steps: between small ones, two threads wait for each other more than they compute.
+    Few large steps: a small one costs more to begin than to compute.
     """
     cells, replicates = values.shape
     step = max(1, PAIR_NUMBERS // max(1, cells * replicates))

@@ -71,8 +71,10 @@ def write_saved_model(
     forward = forward or engine.frozen(model)
     pixels = tf.TensorSpec([None, size, size, 3], tf.float32, name="image")
     module = tf.Module()
-    module.from_bytes = tf.function(from_bytes, input_signature=[tf.TensorSpec([None], tf.string, name="image_bytes")])
-    module.from_pixels = tf.function(lambda image: answer(forward(image)[0]), input_signature=[pixels])
+    plain = {"autograph": False}  # nothing here needs it, and reading the code anew takes a second
+    encoded = tf.TensorSpec([None], tf.string, name="image_bytes")
+    module.from_bytes = tf.function(from_bytes, input_signature=[encoded], **plain)
+    module.from_pixels = tf.function(lambda image: answer(forward(image)[0]), input_signature=[pixels], **plain)
     signatures = {"serving_default": module.from_bytes, "pixels": module.from_pixels}
     tf.saved_model.save(module, str(folder), signatures)
     (folder / LABELS).write_bytes(_lines(labels))
