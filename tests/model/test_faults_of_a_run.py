@@ -1,5 +1,6 @@
 """Faults: whatever breaks a training, the run says so in a sentence, frees the machine and can go on."""
 
+import contextlib
 import dataclasses
 import errno
 import shutil
@@ -9,10 +10,11 @@ import pytest
 from visrec.config import Settings, TrainConfig
 from visrec.data.demo import make_tiny_bucket
 from visrec.errors import OutsideError, RunError
-from visrec.model import train, work
+from visrec.model import checkpoint, train, work
 from visrec.runs import jobs
 from visrec.runs.queue import Ticket
 from visrec.runs.record import open_runs
+from visrec.storage.folder import FolderStore
 
 CONFIG = TrainConfig("tiny", image_size=48, alpha=0.35, weights="none", fine_tune_epochs=2, batch_size=16)
 
@@ -58,6 +60,43 @@ def test_a_fault_in_the_middle_leaves_a_sentence_and_can_be_resumed(settings, mo
     assert "resume" in status.next_action
     jobs.check_resumable(run)
     assert not jobs.is_training(settings)
+
+
+@pytest.mark.parametrize(("fault", "state", "kept"), [(None, "done", False), (MemoryError(), "failed", True)])
+def test_what_a_resume_needs_is_deleted_only_when_the_run_is_known_to_be_done(
+    settings, monkeypatch, fault, state, kept
+):
+    """A kill between the last step and its end would otherwise train all epochs again."""
+    seen = []
+
+    def ending(planned, settings, run, reporter):
+        run.store.write(checkpoint.LAST, b"everything")
+        if fault:
+            raise fault
+
+    delete = FolderStore.delete
+    monkeypatch.setattr(train, "_train", ending)
+    monkeypatch.setattr(
+        FolderStore, "delete", lambda self, key: (seen.append((key, run.status().state)), delete(self, key))
+    )
+    run = jobs.new_run(CONFIG, settings)
+    with pytest.raises(RunError) if fault else contextlib.nullcontext():
+        train.train(CONFIG, settings, run=run)
+
+    assert run.status().state == state
+    assert run.has(checkpoint.LAST) == kept
+    assert {said for key, said in seen if key.startswith("checkpoint/")} == (set() if kept else {"done"})
+
+
+def test_a_run_is_done_although_its_checkpoint_cannot_be_deleted(settings, monkeypatch):
+    """The store may be away by then; nothing that the run is for depends on it."""
+
+    def away(self, key):
+        raise OutsideError("The store cannot be reached.")
+
+    monkeypatch.setattr(train, "_train", lambda *_: None)
+    monkeypatch.setattr(FolderStore, "delete", away)
+    assert train.train(CONFIG, settings).status().state == "done"
 
 
 def test_a_bucket_that_vanished_is_named(settings):

@@ -5,11 +5,12 @@ Here every variable of the model and of the optimizer is stored by position, wit
 the training loop beside it, in one file that is written whole or not at all.
 """
 
+import contextlib
 import io
 import json
 from typing import TYPE_CHECKING, Any
 
-from visrec.errors import InputError
+from visrec.errors import InputError, VisrecError
 from visrec.runs.record import Run
 
 if TYPE_CHECKING:
@@ -31,6 +32,13 @@ def save(run: Run, name: str, model: "keras.Model", optimizer=None, notes: dict[
     buffer = io.BytesIO()
     np.savez(buffer, **arrays)
     run.store.write(name, buffer.getvalue())
+
+
+def forget(run: Run) -> None:
+    """Delete what was kept to resume a run that is known to be done; what cannot be deleted stays, and does no harm."""
+    for name in (LAST, BEST):
+        with contextlib.suppress(VisrecError, OSError):
+            run.store.delete(name)
 
 
 def load(run: Run, name: str, model: "keras.Model", optimizer=None) -> dict[str, Any] | None:

@@ -129,8 +129,6 @@ def finish(work: Work, result: Result, run: Run, reporter: Reporter) -> None:
         predict.keep_converted(result.model, path, partial(engine.convert, forward=forward))
     reporter.advance(1, 1)
     run.update(metrics=metrics, decisions=result.decisions, seconds=reporter.closed_seconds())
-    for name in (checkpoint.LAST, checkpoint.BEST):  # the model is written; what was kept to resume is not needed
-        run.store.delete(name)
     shown = headline({"metrics": metrics})
     if shown["split"] in SEEN_IN_TRAINING:
         run.update(warnings=[*run.record.get("warnings", []), FLATTERED])

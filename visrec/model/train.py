@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from visrec.audit.splits import AUDITED
 from visrec.config import Settings, TrainConfig
 from visrec.errors import RunError, VisrecError
-from visrec.model import device, estimate, presets
+from visrec.model import checkpoint, device, estimate, presets
 from visrec.model.faults import sentence
 from visrec.runs import jobs
 from visrec.runs.queue import Ticket
@@ -141,6 +141,8 @@ def train(
                 on_start(reporter)
             reporter.wait_for_turn(lambda: ticket.position(settings.slots), slots=settings.slots)
             _train(planned or plan(config, settings, run.record.get("data_decisions")), settings, run, reporter)
+        if run.status().state == "done":  # not before: whoever is killed on the last step resumes from it
+            checkpoint.forget(run)
     except (Cancelled, KeyboardInterrupt):
         raise
     except VisrecError as error:
