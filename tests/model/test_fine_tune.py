@@ -38,7 +38,10 @@ def new_run(path):
     return Runs(FolderStore(path / "runs", create=True), path / "cache").create({"kind": "trained"})
 
 
-def tuned(run, data, stop_at=None, each_epoch=None):
+RECIPE = fine_tune.Recipe(settle=0.4)
+
+
+def tuned(run, data, stop_at=None, each_epoch=None, recipe=RECIPE):
     """Weights after fine-tuning, stopped at a step if asked."""
     network = model()
     watch = Watch(pd.DataFrame({"race": ["x", "y"] * 4}), ["race"])
@@ -60,24 +63,38 @@ def tuned(run, data, stop_at=None, each_epoch=None):
     with Stopping(run) as reporter:
         reporter.stage("fine_tune", "Training.")
         fine_tune.fine_tune(
-            network, data, epochs=EPOCHS, batch_size=8, seed=0, recipe=fine_tune.Recipe(settle=0.4), run=run,
-            reporter=reporter, watch=watch,
+            network, data, epochs=EPOCHS, batch_size=8, seed=0, recipe=recipe, run=run, reporter=reporter,
+            watch=watch,
         )  # fmt: skip
     return network.get_weights()
 
 
 def test_a_stopped_and_resumed_training_ends_with_the_same_weights(data, tmp_path):
-    """Batch order, augmentation and its end, dropout, optimizer and best weights all go on where they were."""
+    """Batch order, augmentation and its end, dropout, optimizer and best weights all go on where they were.
+
+    Also when the version that goes on has another recipe by now.
+    """
     whole, cut = new_run(tmp_path / "a"), new_run(tmp_path / "b")
     expected = tuned(whole, data)
 
     with pytest.raises(Cancelled):
         tuned(cut, data, stop_at=6)  # in the second epoch of four steps
-    resumed = tuned(cut, data)
+    resumed = tuned(cut, data, recipe=fine_tune.Recipe(rate=5e-4, settle=0.0, changes=augment.FLIP_ONLY))
 
     for one, other in zip(expected, resumed, strict=True):
         np.testing.assert_array_equal(one, other)
     pd.testing.assert_frame_equal(whole.history(), cut.history())
+
+
+def test_a_run_of_before_recipes_were_written_down_goes_on_without_settling(tmp_path):
+    """As it began; what it began with is nowhere else to be read."""
+    run = new_run(tmp_path)
+    assert fine_tune._as_begun(run, RECIPE) == RECIPE
+    run.store.write(checkpoint.LAST, b"of an epoch")
+    assert fine_tune._as_begun(run, fine_tune.FROM_SCRATCH) == RECIPE
+
+    run.update(recipe=None)
+    assert fine_tune._as_begun(run, RECIPE) == fine_tune.Recipe(settle=0.0)
 
 
 @pytest.mark.parametrize("flip", [0.5, 0.0])

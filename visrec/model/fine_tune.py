@@ -51,6 +51,11 @@ class Recipe:
         """A plain dict for the run's record."""
         return asdict(self)
 
+    @classmethod
+    def from_json(cls, found: dict[str, Any]) -> "Recipe":
+        """What `to_json` made."""
+        return cls(**{**found, "changes": augment.Recipe(**found["changes"])})
+
     def settles_from(self, epochs: int) -> int:
         """The first epoch, counted from 0, that sees images as they are."""
         return epochs - int(epochs * self.settle + 0.5)
@@ -129,9 +134,19 @@ def fine_tune(
     RunError
         When the loss is no number.
     """
+    recipe = _as_begun(run, recipe)
     fed = feed(data, recipe, batch_size, seed, epochs)
     with batch_norm.fused(model):
         return _train(model, data, fed, epochs, recipe, run, reporter, watch)
+
+
+def _as_begun(run: Run, recipe: Recipe) -> Recipe:
+    """The recipe that a run to be gone on with began with, whatever another version's is by now."""
+    if not run.store.exists(checkpoint.LAST):
+        run.update(recipe=recipe.to_json())
+        return recipe
+    begun = run.record.get("recipe")
+    return Recipe.from_json(begun) if begun else replace(recipe, settle=0.0)  # so it was before it was written down
 
 
 def _train(model, data, fed, epochs, recipe, run, reporter, watch) -> dict[str, Any]:
