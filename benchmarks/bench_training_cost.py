@@ -34,7 +34,7 @@ def main() -> None:
     parser.add_argument("--limits", type=int, nargs="*", default=[1000, 3000, 9999])
     parser.add_argument("--image-size", type=int, default=128)
     parser.add_argument("--steps", type=int, default=20, help="steps of each feeding in a round; 0 leaves it out")
-    parser.add_argument("--rounds", type=int, default=12)
+    parser.add_argument("--rounds", type=int, default=10)
     args = parser.parse_args()
     found = {"cores": len(os.sched_getaffinity(0)), "load": round(os.getloadavg()[0], 1)}
     if args.steps:
