@@ -88,15 +88,24 @@ def test_what_a_resume_needs_is_deleted_only_when_the_run_is_known_to_be_done(
     assert {said for key, said in seen if key.startswith("checkpoint/")} == (set() if kept else {"done"})
 
 
-def test_a_run_is_done_although_its_checkpoint_cannot_be_deleted(settings, monkeypatch):
+@pytest.mark.parametrize("what", ["delete", "read"])
+def test_a_run_is_done_although_its_checkpoint_cannot_be_deleted(settings, monkeypatch, what):
     """The store may be away by then; nothing that the run is for depends on it."""
+    forget = checkpoint.forget
 
     def away(self, key):
         raise OutsideError("The store cannot be reached.")
 
-    monkeypatch.setattr(train, "_train", lambda *_: None)
-    monkeypatch.setattr(FolderStore, "delete", away)
-    assert train.train(CONFIG, settings).status().state == "done"
+    def forget_without_store(run):
+        with monkeypatch.context() as gone:
+            gone.setattr(FolderStore, what, away)
+            forget(run)
+
+    monkeypatch.setattr(train, "_train", lambda planned, settings, run, _: run.store.write(checkpoint.LAST, b"all"))
+    monkeypatch.setattr(checkpoint, "forget", forget_without_store)
+    run = train.train(CONFIG, settings)
+    assert run.status().state == "done"
+    assert run.has(checkpoint.LAST)
 
 
 def test_a_bucket_that_vanished_is_named(settings):

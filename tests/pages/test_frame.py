@@ -154,3 +154,12 @@ def test_configured_login_is_asked_for_before_anything_is_shown(app, run, page):
     assert ["Log in"] == [b.label for b in app.button]
     assert not app.selectbox
     assert all("drawn" not in m.value for m in app.markdown)
+
+
+def test_the_settings_follow_the_environment_at_once(monkeypatch, tmp_path):
+    """What was read a moment ago stands only in the same environment."""
+    from visrec.ui import cached
+
+    cached.settings()
+    monkeypatch.setenv("VISREC_RUNS", str(tmp_path / "elsewhere"))
+    assert cached.settings().runs == str(tmp_path / "elsewhere")

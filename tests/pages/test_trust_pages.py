@@ -253,15 +253,6 @@ def test_a_slicer_looks_for_no_run_that_the_page_already_knows(app, run, monkeyp
     assert app.session_state["min_count"] == 7
 
 
-def test_the_settings_follow_the_environment_at_once(monkeypatch, tmp_path):
-    """What was read a moment ago stands only in the same environment."""
-    from visrec.ui import cached
-
-    cached.settings()
-    monkeypatch.setenv("VISREC_RUNS", str(tmp_path / "elsewhere"))
-    assert cached.settings().runs == str(tmp_path / "elsewhere")
-
-
 def test_filters_reach_the_figures(app, run):
     """A slicer of the sidebar cuts the audited rows."""
     open_tables(open_page(app, "pages/trust/fairness.py", where_race="White", by="age"), "rates_age")

@@ -35,10 +35,11 @@ def save(run: Run, name: str, model: "keras.Model", optimizer=None, notes: dict[
 
 
 def forget(run: Run) -> None:
-    """Delete what was kept to resume a run that is known to be done; what cannot be deleted stays, and does no harm."""
-    for name in (LAST, BEST):
-        with contextlib.suppress(VisrecError, OSError):
-            run.store.delete(name)
+    """Delete what was kept to resume a run, if it is known to be done; what cannot be deleted stays, without harm."""
+    with contextlib.suppress(VisrecError, OSError):
+        if run.written_status().state == "done":
+            for name in (LAST, BEST):
+                run.store.delete(name)
 
 
 def load(run: Run, name: str, model: "keras.Model", optimizer=None) -> dict[str, Any] | None:

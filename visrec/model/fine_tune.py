@@ -181,7 +181,7 @@ def _train(model, data, fed, epochs, recipe, run, reporter, watch) -> dict[str, 
         notes |= {"epoch": epoch + 1, "history": reporter.history, "seconds": seconds}
         checkpoint.save(run, checkpoint.LAST, model, model.optimizer, notes)
     checkpoint.load(run, checkpoint.BEST, model)
-    return {"best_epoch": notes["best_epoch"], "best_tune_loss": notes["best"], "recipe": recipe.to_json()}
+    return {"best_epoch": notes["best_epoch"], "best_tune_loss": notes["best"]}
 
 
 def compile_model(model: "keras.Model", recipe: Recipe, *, steps: int) -> None:

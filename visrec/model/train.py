@@ -141,8 +141,7 @@ def train(
                 on_start(reporter)
             reporter.wait_for_turn(lambda: ticket.position(settings.slots), slots=settings.slots)
             _train(planned or plan(config, settings, run.record.get("data_decisions")), settings, run, reporter)
-        if run.status().state == "done":  # not before: whoever is killed on the last step resumes from it
-            checkpoint.forget(run)
+        checkpoint.forget(run)  # not before: whoever is killed on the last step resumes from it
     except (Cancelled, KeyboardInterrupt):
         raise
     except VisrecError as error:

@@ -191,7 +191,8 @@ def column_title(column: str) -> str:
 
 def show_skipped(view: "state.View", predictions) -> None:
     """Rows that are in no figure, with why; nothing is drawn when there are none."""
-    told = [*((s.reason, s.count, s.examples) for s in predictions.skipped), *view.run.skipped]
+    told = [(s.reason, s.count, s.examples) for s in predictions.skipped]
+    told += [(s["reason"], s["count"], s["examples"]) for s in view.run.skipped]
     if not told:
         return
     total = sum(count for _, count, _ in told)

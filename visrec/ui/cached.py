@@ -8,7 +8,7 @@ import os
 import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import pandas as pd
 import streamlit as st
@@ -43,8 +43,8 @@ class RunRow:
     labels: tuple[str, ...] = ()
     watched: tuple[str, ...] = ()
     """Attributes that the run was told to watch."""
-    skipped: tuple[tuple[str, int, tuple[str, ...]], ...] = ()
-    """Rows left out when its table was imported: reason, how many, some of them."""
+    skipped: tuple[dict, ...] = field(default=(), hash=False)
+    """Rows left out when its table was imported, as the record has them: ``reason``, ``count``, ``examples``."""
 
     @property
     def usable(self) -> bool:
@@ -131,7 +131,7 @@ def _row(run) -> RunRow | None:
         split=metric.get("split") or "",
         labels=tuple(map(str, record.get("labels") or ())),
         watched=tuple(record.get("by") or ()),
-        skipped=tuple((s["reason"], s["count"], tuple(s["examples"])) for s in record.get("skipped") or ()),
+        skipped=tuple(record.get("skipped") or ()),
     )
 
 
