@@ -72,6 +72,29 @@ class TestCellDots:
 
         assert 2 == words(figure).count("unknown")
 
+    @pytest.mark.parametrize(("name", "lines"), [("short", charts_rates.LINES), ("a name " * 6, charts_rates.TALL)])
+    def test_every_row_of_words_stands_as_far_from_the_next_as_the_rows_do(self, name, lines):
+        """The words of all rows are one text: its lines must keep step with the axis, however many rows."""
+        n = 63
+        one = {"value": 0.5, "low": 0.4, "high": 0.6, "n": 10, "small": False}
+        figure = charts_rates.cell_dots(pd.DataFrame([{"cell": f"{name}{i}", **one} for i in range(n)]), overall=0.5)
+        layout, text = figure.layout, figure.data[-1].text[0]
+        row = (layout.height - layout.margin.t - layout.margin.b) / abs(np.diff(layout.yaxis.range).item())
+        at = [i for i, line in enumerate(text.split("<br>")) if line.startswith(name)]
+
+        assert [lines * i for i in range(n)] == at
+        assert abs(n * (row - lines * charts.LINE_HEIGHT)) < 1
+
+    @pytest.mark.parametrize(
+        ("overall", "side"), [(0.41, "top right"), (0.5, "top center"), (0.59, "top left")]
+    )  # fmt: skip
+    def test_name_of_the_line_leans_towards_the_middle(self, overall, side):
+        """At an edge of the chart a centred name would be cut off."""
+        table = pd.DataFrame({"cell": ["a"], "value": 0.5, "low": 0.4, "high": 0.6, "n": 10, "small": False})
+        figure = charts_rates.cell_dots(table, overall=overall)
+
+        assert side == figure.data[-1].textposition[-1]
+
     def test_names_are_never_markup(self, cells):
         """A value from a label file stays text."""
         cells["cell"] = "<img src=x>"

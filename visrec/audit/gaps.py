@@ -7,7 +7,7 @@ of them is wrong. Nothing bounds it over many tables looked at in turn.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 import pandas as pd
@@ -99,8 +99,9 @@ def gap_table(table: CellTable, question: Question, dealt: Callable[[], Draws] |
     gaps |= composite_gaps(table, question, dealt)
     gaps |= {rate: mirrored(rate, gaps[mirrors[rate]]) for rate in mirrors}
     order = [*(r for r in PROPORTIONS if r in gaps), *COMPOSITES]
-    frame = pd.DataFrame([vars(gaps[rate]) for rate in order])
-    return with_verdicts(frame, [r for r in order if r not in mirrors])
+    rows = [gaps[rate] for rate in order]
+    columns = {field.name: [getattr(gap, field.name) for gap in rows] for field in fields(Gap)}
+    return pd.DataFrame(columns | _verdicts(rows, [r for r in order if r not in mirrors]))
 
 
 def askable(known: dict[str, Shares]) -> list[str]:
@@ -108,20 +109,20 @@ def askable(known: dict[str, Shares]) -> list[str]:
     return [r for r in PROPORTIONS if known[r].n.any() and (r != "missing" or known[r].x.any())]
 
 
-def with_verdicts(frame: pd.DataFrame, family: Sequence[str]) -> pd.DataFrame:
-    """Add ``excess``, ``p_holm`` and ``verdict``: one rule for every table.
+def _verdicts(gaps: Sequence[Gap], family: Sequence[str]) -> dict[str, list]:
+    """``excess``, ``p_holm`` and ``verdict`` of each gap: one rule for every table.
 
-    Parameters
-    ----------
-    frame : rows of `Gap`
-    family : the rates that are tests of their own; a complement takes the verdict of the rate it mirrors
+    ``family`` are the rates that are tests of their own; a complement takes the verdict of the rate it mirrors.
     """
-    own = {rate: p for rate, p in zip(frame["rate"], frame["p"], strict=True) if rate in family}
+    own = {gap.rate: gap.p for gap in gaps if gap.rate in family}
     adjusted = dict(zip(own, holm(list(own.values())), strict=True))
     mirrored_from = {**COMPLEMENT, "selection_rate": "accuracy"}
-    p_holm = np.array([adjusted.get(r, adjusted.get(mirrored_from.get(r))) for r in frame["rate"]], dtype=float)
-    verdicts = [verdict(p, few) for p, few in zip(p_holm, frame["too_few"], strict=True)]
-    return frame.assign(excess=frame["value"] - frame["null_mean"], p_holm=p_holm, verdict=verdicts)
+    p_holm = [float(adjusted.get(gap.rate, adjusted.get(mirrored_from.get(gap.rate), np.nan))) for gap in gaps]
+    return {
+        "excess": [gap.value - gap.null_mean for gap in gaps],
+        "p_holm": p_holm,
+        "verdict": [verdict(p, gap.too_few) for p, gap in zip(p_holm, gaps, strict=True)],
+    }
 
 
 def verdict(p_holm: float, too_few: bool) -> str:

@@ -6,11 +6,12 @@ predictions of a run are kept, and so is each audit that was asked for: a slicer
 
 from collections.abc import Callable, Sequence
 
+import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
-from visrec.ui import cached, state, widgets, wording
+from visrec.ui import cached, charts, state, widgets, wording
 
 BY = "by"
 """Query parameter, and widget key, of the attributes that split a page into cells."""
@@ -208,17 +209,19 @@ def rate_frame(cells: pd.DataFrame, by: Sequence[str], rate: str) -> pd.DataFram
     A cell is small for a rate when the rows the rate rests on are fewer than the minimum; the count of a rate is that
     of its own denominator. ``cells`` carries the minimum count in ``attrs["min_count"]``.
     """
-    n = cells[f"{rate}_n"].astype("int64")
-    names = [" · ".join(map(str, key)) for key in cells[list(by)].itertuples(index=False)] if len(by) else ["all"]
+    n = cells[f"{rate}_n"].to_numpy("int64")
+    value, low, high = (cells[name].to_numpy(float) for name in (rate, f"{rate}_low", f"{rate}_high"))
+    keys = zip(*(cells[name].tolist() for name in by), strict=True)
     return pd.DataFrame(
         {
-            "cell": names,
-            "value": cells[rate].astype(float),
-            "low": cells[f"{rate}_low"].astype(float),
-            "high": cells[f"{rate}_high"].astype(float),
+            "cell": [charts.cell_name(key) for key in keys] if len(by) else ["all"],
+            "value": value,
+            "low": low,
+            "high": high,
             "n": n,
-            "small": (n < max(cells.attrs.get("min_count", 1), 1)) | cells[rate].isna(),
-        }
+            "small": (n < max(cells.attrs.get("min_count", 1), 1)) | np.isnan(value),
+        },
+        index=cells.index,
     )
 
 

@@ -84,11 +84,11 @@ def run(run_id: str):
 
 def run_list() -> list[RunRow]:
     """Every run, newest first; read at most every two seconds."""
-    return _run_list(settings().runs)
+    return list(_run_list(settings().runs))
 
 
-@st.cache_data(ttl=2, show_spinner=False, max_entries=8)
-def _run_list(url: str) -> list[RunRow]:
+@st.cache_resource(ttl=2, show_spinner=False, max_entries=8)  # a page asks six times: no copy for each
+def _run_list(url: str) -> tuple[RunRow, ...]:
     known, now = _finished_rows(), time.monotonic()
     for key, (_, read) in list(known.items()):
         if now - read > ROW_SECONDS:
@@ -99,7 +99,7 @@ def _run_list(url: str) -> list[RunRow]:
         fresh = {row.id: row for row in pool.map(_row, unknown) if row is not None}
     known.update({(url, row.id): (row, now) for row in fresh.values() if row.usable})
     rows = [fresh.get(run.id) or known.get((url, run.id), (None, now))[0] for run in found]
-    return [row for row in rows if row is not None]
+    return tuple(row for row in rows if row is not None)
 
 
 @st.cache_resource

@@ -4,7 +4,7 @@ Each row writes its name at the left and its numbers at the right, *above* its l
 on a telephone as on a wide screen and no name is ever cut. Unknown is a hatched bar with its count, never a dot.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -12,10 +12,13 @@ import plotly.graph_objects as go
 
 from visrec.ui import charts
 
-ROW = 44
-"""Pixels of one row: a line of text above its interval."""
+LINES, TALL = 3, 4
+"""Lines of text in the height of a row: its words, and room for its interval; ``TALL`` with two lines of words."""
 
-LINE, ABOVE = 0.14, 0.14
+TOP, BOTTOM = -0.65, -0.45
+"""Where the first row's room begins, and the last one's ends, in rows from the one's and from the next one's middle."""
+
+BELOW, ABOVE = 0.14, 0.14
 """How far below its row's middle an interval lies, in rows, and how far above it the words stand."""
 
 SMALL_TOO = "too few images"
@@ -51,13 +54,12 @@ def cell_dots(
     limits = charts.span([*low[shown], overall], [*high[shown], overall], floor=-0.01, ceiling=1.01)
     tall = any(len(name) > LONG for name in cells)
     names = [charts.escape(name) for name in cells]
-    figure = _rows(len(table), limits, title, ROW + 14 * tall)
+    figure = _rows(len(table), limits, title, TALL if tall else LINES)
     _hatched_bars(figure, np.flatnonzero(unknown), names, (low, high), n, limits)
     _intervals(figure, np.flatnonzero(~unknown), names, (value, low, high), n)
     numbers = [_numbers(*row, digits) for row in zip(value, low, high, n, unknown, strict=True)]
-    _row_words(figure, names, numbers, limits, two_lines=tall)
-    if np.isfinite(overall):
-        _reference(figure, overall, f"{reference} {charts.rate_text(overall, digits)}", len(table))
+    marks = {float(overall): f"{reference} {charts.rate_text(overall, digits)}"} if np.isfinite(overall) else {}
+    _words(figure, names, numbers, limits, marks, two_lines=tall)
     return figure.figure()
 
 
@@ -68,24 +70,55 @@ def _numbers(value: float, low: float, high: float, n: int, unknown: bool, digit
     return f"<b>{charts.rate_text(value, digits)}</b> {charts.interval_text(low, high, digits)} {count}"
 
 
-def _rows(count: int, limits: tuple[float, float], title: str, height: int = ROW) -> charts.Sheet:
-    figure = charts.Sheet(max(count, 1) * height + 72, margin={"l": 6, "r": 6, "t": 26, "b": 46})
+def _rows(count: int, limits: tuple[float, float], title: str, lines: int = LINES) -> charts.Sheet:
+    row = lines * charts.LINE_HEIGHT
+    room = max(count, 1) + BOTTOM - TOP
+    figure = charts.Sheet(round(room * row) + 72, margin={"l": 6, "r": 6, "t": 26, "b": 46})
     figure.x_axis(
         range=limits, title={"text": title, "font": {"size": 12}, "standoff": 8}, nticks=6, tickfont={"size": 12}
     )
-    figure.y_axis(range=[count - 0.45, -0.65], visible=False)
+    figure.y_axis(range=[max(count, 1) + BOTTOM, TOP], visible=False)
     return figure
 
 
-def _row_words(
-    figure: charts.Sheet, left: Sequence[str], right: Sequence[str], limits: tuple[float, float], *, two_lines=False
+def _words(
+    figure: charts.Sheet,
+    left: Sequence[str],
+    right: Sequence[str],
+    limits,
+    marks: Mapping[float, str],
+    *,
+    two_lines=False,
 ) -> None:
-    """Each row's name and its numbers above its line: at both ends, or one above the other."""
+    """Each row's name and numbers above its interval, at both ends; and vertical lines, each with its name on top.
+
+    Each column is one text of many lines, as high as the rows are: a text of its own for each word would be half of
+    the time in which the browser draws the chart. ``two_lines`` puts the numbers below the names.
+    """
     start, end = limits
-    line = 15 / (ROW + 14) if two_lines else 0
-    heights = [row - ABOVE for row in range(len(right))]
-    figure.write([(start, y - line) for y in heights], left, "top right")
-    figure.write([(start if two_lines else end, y) for y in heights], right, "top right" if two_lines else "top left")
+    last = len(left) - 1 - ABOVE
+    if two_lines:
+        rows = [f"{name}<br>{numbers}" for name, numbers in zip(left, right, strict=True)]
+        columns = [(start, last, _column(rows, TALL - 1), "top right")]
+    else:
+        columns = [(start, last, _column(left, LINES), "top right"), (end, last, _column(right, LINES), "top left")]
+    columns = columns if len(left) else []
+    columns += [(x, TOP, name, _beside(x, limits)) for x, name in marks.items()]
+    x, y, texts, positions = zip(*columns, strict=True) if columns else ((), (), (), ())
+    figure.write(list(zip(x, y, strict=True)), texts, positions)
+    for x in marks:
+        figure.line([(x, row - 0.06, x, row + 0.34) for row in range(len(left))])  # broken: it crosses no words
+
+
+def _column(rows: Sequence[str], lines: int) -> str:
+    """Rows of words as one text, the first lines of two neighbours ``lines`` apart."""
+    return ("<br> " * (lines - 1) + "<br>").join(rows)
+
+
+def _beside(x: float, limits: tuple[float, float]) -> str:
+    """Where the name of a line stands, so that it ends within the chart."""
+    share = (x - limits[0]) / (limits[1] - limits[0])
+    return "top right" if share < 1 / 3 else "top left" if share > 2 / 3 else "top center"
 
 
 def _hatched_bars(figure: charts.Sheet, rows: np.ndarray, names: Sequence[str], ends, n: np.ndarray, limits) -> None:
@@ -117,7 +150,7 @@ def _intervals(figure: charts.Sheet, rows: np.ndarray, names: Sequence[str], val
     figure.add(
         "scatter",
         x=value,
-        y=rows + LINE,
+        y=rows + BELOW,
         mode="markers",
         marker={"color": charts.BLUE, "size": 9},
         error_x=_error_bars(value, low, high, charts.BLUE),
@@ -135,22 +168,6 @@ def _error_bars(value: np.ndarray, low: np.ndarray, high: np.ndarray, colour: st
         "type": "data", "symmetric": False, "array": high - value, "arrayminus": value - low, "color": colour,
         "thickness": 2, "width": 4,
     }  # fmt: skip
-
-
-def _reference(figure: charts.Sheet, value: float, text: str, rows: int) -> None:
-    """A vertical line with its name on top."""
-    ys = [y for row in range(rows) for y in (row - 0.06, row + 0.34, None)]  # broken, so that it crosses no words
-    figure.add(
-        "scatter",
-        x=[value if y is not None else None for y in ys],
-        y=ys,
-        mode="lines",
-        line={"color": charts.RULE, "width": 1.5},
-        hoverinfo="skip",
-    )
-    figure.notes.append(
-        charts.words(text, x=value, y=1, yref="paper", yanchor="bottom", font={"size": charts.SMALL_FONT})
-    )
 
 
 def gap_rows(table: pd.DataFrame, *, title: str = "gap", ideal_name: str = "no gap") -> go.Figure:
@@ -188,9 +205,8 @@ def gap_rows(table: pd.DataFrame, *, title: str = "gap", ideal_name: str = "no g
     for verdict in VERDICT_LOOK:
         rows = np.flatnonzero(np.isfinite(value) & (np.array(verdicts, dtype=object) == verdict))
         _gap_dots(figure, rows, names, (value, *ends), verdict)
-    _row_words(figure, names, [_gap_words(*row) for row in zip(value, verdicts, strict=True)], limits)
-    for line in np.unique(ideal[~np.isnan(ideal)]):
-        _reference(figure, float(line), ideal_name, len(table))
+    words = [_gap_words(*row) for row in zip(value, verdicts, strict=True)]
+    _words(figure, names, words, limits, {float(x): ideal_name for x in np.unique(ideal[~np.isnan(ideal)])})
     return figure.figure()
 
 
@@ -214,7 +230,7 @@ def _gap_dots(figure: charts.Sheet, rows: np.ndarray, names: Sequence[str], valu
     figure.add(
         "scatter",
         x=value,
-        y=rows + LINE,
+        y=rows + BELOW,
         mode="markers",
         marker={"color": colour, "symbol": symbol, "size": 10, "line": {"color": colour, "width": 2}},
         error_x=_error_bars(value, low, high, colour),

@@ -217,7 +217,8 @@ def gallery(run, *, chosen: bool) -> None:
     except NotFoundError as error:
         st.caption(str(error))
         return
-    widgets.strip(view)
+    st.caption(widgets.strip(view))
+    widgets.warn_of_training_rows(view)
     _pages(run, explaining.worst_first(view.rows, view.scores))
 
 

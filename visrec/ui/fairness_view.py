@@ -22,6 +22,13 @@ COMPLEMENTS = ("fnr", "tnr", "fdr", "for")
 """One minus another rate: in the tables, but not drawn twice."""
 
 MOST_ROWS = 14
+MOST_OF_HEAT = 40
+"""Groups in the heat table of rates at most."""
+
+INSIDE = (
+    "A gap inside the grey band can still be supported. Small groups make the band wide; the verdict compares every "
+    "two groups at their own sizes, and at least two are further apart than chance allows."
+)
 
 
 def choose_section() -> str:
@@ -49,9 +56,10 @@ def gap_frame(gaps: pd.DataFrame) -> pd.DataFrame:
     shown = [rate for rate in ordered_rates(list(place)) if rate not in COMPLEMENT]
     if "accuracy" in place and "tpr" not in place:
         shown = [rate for rate in shown if rate != "selection_rate"]  # for the outcome `correct` the two are one
-    columns = ["value", "low", "high", "null_low", "null_mean", "null_high", "verdict"]
-    frame = gaps[columns].take([place[rate] for rate in shown]).reset_index(drop=True)
-    return frame.assign(name=[audit_view.rate_name(rate) for rate in shown], ideal=0.0)
+    rows = [place[rate] for rate in shown]
+    columns = ("value", "low", "high", "null_low", "null_mean", "null_high", "verdict")
+    names = [audit_view.rate_name(rate) for rate in shown]
+    return pd.DataFrame({c: gaps[c].to_numpy()[rows] for c in columns} | {"name": names, "ideal": 0.0})
 
 
 def draw_gaps(audit) -> None:
@@ -75,13 +83,10 @@ def draw_gaps(audit) -> None:
         )
     with words:
         st.subheader("What this says", anchor=False)
-        st.markdown("\n".join(gap_lines(gaps[gaps["rate"].map(audit_view.rate_name).isin(frame["name"])])))
-        if ((frame["verdict"] == "supported") & (frame["value"] <= frame["null_high"])).any():
-            st.caption(
-                "A gap inside the grey band can still be supported. Small groups make the band wide; the verdict "
-                "compares every two groups at their own sizes, and at least two are further apart than chance allows."
-            )
-        st.caption(widgets.escape(family_of(gaps, by)))
+        st.markdown("\n".join(gap_lines(gaps, frame["name"].tolist())))
+        inside = frame["value"].to_numpy() <= frame["null_high"].to_numpy()
+        told = [INSIDE] if (inside & (frame["verdict"] == "supported").to_numpy()).any() else []
+        st.caption("\n\n".join([*told, widgets.escape(family_of(gaps, by))]))
     audit_view.numbers(
         gaps, f"gaps_{'_'.join(by)}", label="Gaps as a table",
         rates=["value", "low", "high", "null_low", "null_mean", "null_high", "excess", "p", "p_holm", "worst_value",
@@ -89,11 +94,15 @@ def draw_gaps(audit) -> None:
     )  # fmt: skip
 
 
-def gap_lines(gaps: pd.DataFrame) -> list[str]:
-    """What each gap says, as Markdown: by verdict, with the two groups at its ends."""
+def gap_lines(gaps: pd.DataFrame, rates: Sequence[str] | None = None) -> list[str]:
+    """What each gap says, as Markdown: by verdict, with the two groups at its ends.
+
+    ``rates`` are the names, as `gap_frame` writes them, of those that are told; None tells all.
+    """
     lines = []
-    columns = ["rate", "verdict", "worst", "worst_value", "best", "best_value"]
-    by_rate = {row["rate"]: row for row in gaps[columns].to_dict("records")}
+    columns = ("rate", "verdict", "worst", "worst_value", "best", "best_value")
+    records = (dict(zip(columns, row, strict=True)) for row in zip(*(gaps[c].tolist() for c in columns), strict=True))
+    by_rate = {row["rate"]: row for row in records if rates is None or audit_view.rate_name(row["rate"]) in rates}
     rows = [by_rate[rate] for rate in ordered_rates(list(by_rate))]
     supported = [row for row in rows if row["verdict"] == "supported"]
     if supported:
@@ -117,7 +126,7 @@ def gap_lines(gaps: pd.DataFrame) -> list[str]:
 def draw_rates(audit) -> None:
     """One rate of every group with its interval, then all rates as a heat table."""
     cells, overall = audit_view.cells_of(audit), audit.overall.iloc[0]
-    known = [r for r in ordered_rates(charts_order(cells)) if cells[f"{r}_n"].sum()]
+    known = [r for r in ordered_rates(charts_order(cells)) if cells[f"{r}_n"].to_numpy().any()]
     known = [r for r in known if r != "missing" or cells["absent"].sum()]
     st.subheader("Rates of each group", anchor=False)
     rate = st.selectbox(
@@ -132,6 +141,8 @@ def draw_rates(audit) -> None:
     summary = f"{len(shown):,} of {wording.count(len(frame), 'group')}, Wilson intervals at 95 %."
     if frame["small"].any():
         summary += f" Hatched: the rate rests on fewer than {audit.question.min_count} rows, so it is unknown."
+    if len(cells) > MOST_OF_HEAT:
+        summary += f"\n\n{len(cells):,} groups are too many for a heat table; the table below holds all of them."
     audit_view.show_chart(
         charts_rates.cell_dots(
             shown, overall=float(overall[rate]), reference="all rows", title=audit_view.rate_name(rate)
@@ -139,7 +150,8 @@ def draw_rates(audit) -> None:
         summary,
         key="fairness_rates",
     )
-    draw_heat(audit, cells, [r for r in known if r not in COMPLEMENTS])
+    if len(cells) <= MOST_OF_HEAT:
+        draw_heat(audit, cells, [r for r in known if r not in COMPLEMENTS])
     columns = [c for r in known for c in (r, f"{r}_low", f"{r}_high")]
     audit_view.numbers(
         cells, f"rates_{'_'.join(audit.by)}", label="All rates as a table", rates=["base_rate", *columns]
@@ -155,19 +167,16 @@ def charts_order(cells: pd.DataFrame) -> list[str]:
 
 def ends_of(frame: pd.DataFrame, most: int = MOST_ROWS) -> pd.DataFrame:
     """The lowest and the highest known groups and a few unknown ones, where there are too many to show all."""
-    known, small = frame[~frame["small"]], frame[frame["small"]]
-    few = small.head(min(len(small), 2))
+    small = frame["small"].to_numpy(bool)
+    known, few = np.flatnonzero(~small), np.flatnonzero(small)[:2]
     room = most - len(few)
     if len(known) > room:
-        known = pd.concat([known.head(room - room // 2), known.tail(room // 2)])
-    return pd.concat([known, few], ignore_index=True)
+        known = np.concatenate([known[: room - room // 2], known[len(known) - room // 2 :]])
+    return frame.take(np.concatenate([known, few])).reset_index(drop=True)
 
 
 def draw_heat(audit, cells: pd.DataFrame, rates: Sequence[str]) -> None:
-    """Groups by rates in one picture, for up to 40 groups."""
-    if len(cells) > 40:
-        st.caption(f"{len(cells):,} groups are too many for a heat table; the table below holds all of them.")
-        return
+    """Groups by rates in one picture."""
     frames = {rate: audit_view.rate_frame(cells, audit.by, rate).set_index("cell") for rate in rates}
     names = {rate: audit_view.rate_name(rate) for rate in rates}
     pick = {

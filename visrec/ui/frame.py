@@ -77,7 +77,8 @@ def open_page(title: str, question: str, *, needs: str = "nothing") -> "state.Vi
     """
     require_login()
     st.title(title, anchor=False)
-    st.markdown(f"**{question}**" if not question.startswith("*") else question)
+    head, question = st.empty(), question if question.startswith("*") else f"**{question}**"
+    head.markdown(question)
     if needs == "nothing":
         return None
     row = state.focus()
@@ -91,7 +92,8 @@ def open_page(title: str, question: str, *, needs: str = "nothing") -> "state.Vi
     except NotFoundError as error:
         _no_predictions(row, error)
         st.stop()
-    widgets.strip(view)
+    head.markdown(f"{question}\n\n:gray[:small[{widgets.strip(view)}]]")  # one element: each costs the browser 2 ms
+    widgets.warn_of_training_rows(view)
     if view.where and view.rows.empty:
         widgets.empty_state(
             wording.NO_ROWS, wording.NO_ROWS_NEXT, on_click=state.clear_slice, label="Remove the filters"

@@ -3,6 +3,7 @@
 A page file that is not there (yet) is left out, so a section appears with its first page.
 """
 
+from functools import cache
 from pathlib import Path
 
 import streamlit as st
@@ -40,8 +41,9 @@ def path_of(name: str) -> str:
     raise KeyError(name)
 
 
+@cache
 def exists(name: str) -> bool:
-    """Whether the page's file is there."""
+    """Whether the page's file is there; looked up once, since a page asks for all of them each time."""
     return (ROOT / path_of(name)).is_file()
 
 

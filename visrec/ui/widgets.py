@@ -18,8 +18,8 @@ def logo(kind: str = "full") -> Path:
     return Path(__file__).parent / "assets" / ("logo.svg" if kind == "full" else "mark.svg")
 
 
-def strip(view) -> None:
-    """One line: run, rows used of rows there are, filters on."""
+def strip(view) -> str:
+    """One line of Markdown: run, rows used of rows there are, filters on."""
     used, total = len(view.rows), view.total
     rows = wording.count(total, "row") if used == total else f"{used:,} of {wording.count(total, 'row')}"
     parts = [
@@ -27,7 +27,11 @@ def strip(view) -> None:
         f":material/table_rows: {rows}" + (f" of split {escape(view.split)}" if view.split else ""),
         f":material/filter_alt: {escape(wording.filters(view.where))}" if view.where else "no filter",
     ]
-    st.caption(" · ".join(parts))
+    return " · ".join(parts)
+
+
+def warn_of_training_rows(view) -> None:
+    """A warning where the rows looked at are those the model learned from."""
     if view.split == "train":
         st.warning(
             "These are rows the model was trained on: they flatter it. Choose val or test for an honest audit.",
