@@ -59,13 +59,16 @@ def write_saved_model(
         best = tf.argmax(probabilities, axis=1)
         return {"probabilities": probabilities, "prediction": tf.gather(names, best), "labels": names}
 
+    def first(outputs):
+        return tf.nest.flatten(outputs)[0]
+
     def pixels_of(data):
         image = tf.io.decode_image(data, channels=3, expand_animations=False)
         return tf.ensure_shape(_square(image, size, fit), (size, size, 3))
 
     def from_bytes(image_bytes):
         images = tf.map_fn(pixels_of, image_bytes, fn_output_signature=tf.float32)
-        return answer(forward(images)[0])
+        return answer(first(forward(images)))
 
     # traced once for both signatures; Keras' own archive traces each six times and saves the layers as well
     forward = forward or engine.frozen(model)
@@ -74,7 +77,7 @@ def write_saved_model(
     plain = {"autograph": False}  # nothing here needs it, and reading the code anew takes a second
     encoded = tf.TensorSpec([None], tf.string, name="image_bytes")
     module.from_bytes = tf.function(from_bytes, input_signature=[encoded], **plain)
-    module.from_pixels = tf.function(lambda image: answer(forward(image)[0]), input_signature=[pixels], **plain)
+    module.from_pixels = tf.function(lambda image: answer(first(forward(image))), input_signature=[pixels], **plain)
     signatures = {"serving_default": module.from_bytes, "pixels": module.from_pixels}
     tf.saved_model.save(module, str(folder), signatures)
     (folder / LABELS).write_bytes(_lines(labels))
