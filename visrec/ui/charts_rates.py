@@ -92,8 +92,8 @@ def _words(
 ) -> None:
     """Each row's name and numbers above its interval, at both ends; and vertical lines, each with its name on top.
 
-    Each column is one text of many lines, as high as the rows are: a text of its own for each word would be half of
-    the time in which the browser draws the chart. ``two_lines`` puts the numbers below the names.
+    Each column is one text of many lines, as high as the rows are: a text of its own for each word would take a third
+    more of the browser's time (docs/adr/0071). ``two_lines`` puts the numbers below the names.
     """
     start, end = limits
     last = len(left) - 1 - ABOVE
