@@ -143,7 +143,7 @@ def bench_charts(browser, address: str, run: str, rows: int, times: int) -> None
         page = browser.new_page(viewport={"width": 1280, "height": 1000})
         page.set_default_timeout(120_000)
         page.goto(f"{address}/{name}?run={run}")
-        page.wait_for_selector(f"{chart} .js-plotly-plot")
+        page.wait_for_selector(f"{chart} :is(.js-plotly-plot, .vr-row)")
         page.wait_for_timeout(3000)
         page.evaluate(WATCH, chart)
         found = repaint(page, times, rows // (28 * 45))

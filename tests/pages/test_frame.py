@@ -4,7 +4,7 @@ import pytest
 
 from tests.pages.conftest import make_run
 from visrec.errors import OutsideError
-from visrec.ui import navigation
+from visrec.ui import cached, navigation
 
 PAGES = [
     navigation.path_of(name) for pages in navigation.PAGES.values() for name, _, _ in pages if navigation.exists(name)
@@ -38,9 +38,7 @@ def test_start_leads_to_the_bucket_without_a_run_and_to_the_overview_with_one(ap
     assert "Bucket" == app.run().title[0].value
 
     make_run(places)
-    import streamlit as st
-
-    st.cache_data.clear()
+    cached.forget_runs()
     from streamlit.testing.v1 import AppTest
 
     again = AppTest.from_file(str(navigation.ROOT / "app.py"), default_timeout=60).run()
@@ -72,7 +70,7 @@ def test_slice_is_kept_from_page_to_page(app, run):
     app.switch_page("pages/trust/confusion.py").run()
 
     assert ["White"] == app.multiselect(key="where_race").value
-    assert any("race White" in c.value for c in app.caption)
+    assert any("race White" in m.value for m in app.markdown)
 
 
 def test_slice_without_rows_offers_to_remove_the_filters(app, run):

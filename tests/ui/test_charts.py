@@ -11,15 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from visrec.ui import charts, charts_curves, charts_rates
+from visrec.ui import charts, charts_curves, charts_heat
 from visrec.ui import charts_confusion as matrices
 
 ROOT = Path(__file__).resolve().parents[2]
-
-
-def trace(figure, name):
-    """The one trace of that name."""
-    return next(t for t in figure.data if t.name == name)
 
 
 def words(figure) -> str:
@@ -27,117 +22,6 @@ def words(figure) -> str:
     notes = [a.text for a in figure.layout.annotations]
     texts = [str(w) for t in figure.data if t.type == "scatter" and t.mode == "text" for w in t.text]
     return "\n".join(notes + texts)
-
-
-@pytest.fixture
-def cells() -> pd.DataFrame:
-    """Three cells: one known, one too small with no error at all, one without a row."""
-    return pd.DataFrame(
-        {
-            "cell": ["Black · 60-69", "White · 3-9", "Indian · 0-2"],
-            "value": [0.74, 1.0, np.nan],
-            "low": [0.66, 0.646, np.nan],
-            "high": [0.81, 1.0, np.nan],
-            "n": [118, 7, 0],
-            "small": [False, True, True],
-        }
-    )
-
-
-class TestCellDots:
-    def test_small_cell_has_no_dot_and_says_unknown(self, cells):
-        """A cell of 7 without an error must not look like the best one."""
-        figure = charts_rates.cell_dots(cells, overall=0.9)
-
-        assert [0.74] == list(trace(figure, "rate and 95 % interval").x)
-        assert 2 == len(trace(figure, "unknown").x)
-        assert "/" == trace(figure, "unknown").marker.pattern.shape
-        assert "unknown, n = 7" in words(figure)
-        assert "1.000" not in words(figure)
-
-    def test_known_cell_shows_value_interval_and_count(self, cells):
-        """The number is in the figure, not only in its position."""
-        assert "<b>0.740</b> (0.660–0.810) n = 118" in words(charts_rates.cell_dots(cells, overall=0.9))
-
-    def test_axis_fits_the_known_cells_only(self, cells):
-        """An unknown cell's 0..1 interval must not squeeze the known ones together."""
-        low, high = charts_rates.cell_dots(cells, overall=0.9).layout.xaxis.range
-
-        assert 0.6 < low < 0.66
-        assert 0.9 < high <= 1.0
-
-    def test_all_unknown_still_draws(self, cells):
-        """No known cell: hatched rows, no exception."""
-        figure = charts_rates.cell_dots(cells.iloc[1:], overall=float("nan"))
-
-        assert 2 == words(figure).count("unknown")
-
-    @pytest.mark.parametrize(("name", "lines"), [("short", charts_rates.LINES), ("a name " * 6, charts_rates.TALL)])
-    def test_every_row_of_words_stands_as_far_from_the_next_as_the_rows_do(self, name, lines):
-        """The words of all rows are one text: its lines must keep step with the axis, however many rows."""
-        n = 63
-        one = {"value": 0.5, "low": 0.4, "high": 0.6, "n": 10, "small": False}
-        figure = charts_rates.cell_dots(pd.DataFrame([{"cell": f"{name}{i}", **one} for i in range(n)]), overall=0.5)
-        layout, text = figure.layout, figure.data[-1].text[0]
-        row = (layout.height - layout.margin.t - layout.margin.b) / abs(np.diff(layout.yaxis.range).item())
-        at = [i for i, line in enumerate(text.split("<br>")) if line.startswith(name)]
-
-        assert [lines * i for i in range(n)] == at
-        assert abs(n * (row - lines * charts.LINE_HEIGHT)) < 1
-
-    @pytest.mark.parametrize(
-        ("overall", "side"), [(0.41, "top right"), (0.5, "top center"), (0.59, "top left")]
-    )  # fmt: skip
-    def test_name_of_the_line_leans_towards_the_middle(self, overall, side):
-        """At an edge of the chart a centred name would be cut off."""
-        table = pd.DataFrame({"cell": ["a"], "value": 0.5, "low": 0.4, "high": 0.6, "n": 10, "small": False})
-        figure = charts_rates.cell_dots(table, overall=overall)
-
-        assert side == figure.data[-1].textposition[-1]
-
-    def test_names_are_never_markup(self, cells):
-        """A value from a label file stays text."""
-        cells["cell"] = "<img src=x>"
-
-        assert "<img" not in words(charts_rates.cell_dots(cells, overall=0.9))
-
-
-class TestGapRows:
-    @pytest.fixture
-    def gaps(self) -> pd.DataFrame:
-        return pd.DataFrame(
-            {
-                "name": ["accuracy", "true positive rate", "false positive rate"],
-                "value": [0.11, 0.05, np.nan],
-                "low": [0.05, 0.0, np.nan],
-                "high": [0.17, 0.12, np.nan],
-                "null_low": [0.0, 0.0, np.nan],
-                "null_high": [0.03, 0.06, np.nan],
-                "ideal": 0.0,
-                "verdict": ["supported", "cannot tell", "too few images"],
-            }
-        )
-
-    def test_each_row_has_its_verdict_in_words(self, gaps):
-        """Colour and symbol never carry the verdict alone."""
-        text = words(charts_rates.gap_rows(gaps))
-
-        assert "0.110 · <b>supported</b>" in text
-        assert "0.050 · cannot tell" in text
-        assert "unknown · too few images" in text
-
-    def test_band_is_the_null_band(self, gaps):
-        """Grey runs from the low to the high end of what chance shows, and only where it is known."""
-        band = trace(charts_rates.gap_rows(gaps), "chance alone")
-
-        assert [0.03, 0.06] == pytest.approx(list(band.x))
-        assert [0.0, 0.0] == list(band.base)
-
-    def test_verdicts_differ_in_symbol(self, gaps):
-        """Told apart without colour."""
-        figure = charts_rates.gap_rows(gaps)
-
-        assert trace(figure, "supported").marker.symbol != trace(figure, "cannot tell").marker.symbol
 
 
 def some(counts, keys=(("a",), ("b",)), min_count=30) -> matrices.Matrices:
@@ -234,14 +118,14 @@ class TestHeatTable:
     def test_unknown_squares_have_no_number(self):
         """Hatched, and not zero."""
         values = pd.DataFrame({"TPR": [0.5, np.nan], "FPR": [0.1, 0.2]}, index=["a", "b"])
-        figure = charts_rates.heat_table(values)
+        figure = charts_heat.heat_table(values)
 
         assert ["0.500", "0.100", "", "0.200"] == list(figure.data[-1].text)
         assert len(figure.data[1].x) > 0
 
     def test_one_group_alone_is_in_the_middle(self):
         """Nothing to compare with: neither best nor worst colour."""
-        figure = charts_rates.heat_table(pd.DataFrame({"TPR": [0.5]}, index=["a"]))
+        figure = charts_heat.heat_table(pd.DataFrame({"TPR": [0.5]}, index=["a"]))
 
         assert 0.5 == figure.data[0].z[0][0]
 
@@ -277,25 +161,16 @@ def test_marks_stand_out_in_both_themes(colour, background):
     assert (light + 0.05) / (dark + 0.05) >= 2.9
 
 
-def test_whole_figures_are_what_plotly_allows(cells):
+def test_whole_figures_are_what_plotly_allows():
     """A sheet checks nothing while it is drawn; here Plotly checks every property of each kind of chart."""
     import plotly.graph_objects as go
 
-    gaps = pd.DataFrame(
-        {
-            "name": ["a", "b", "c"], "value": [0.2, np.nan, 0.1], "low": [0.1, np.nan, 0.0], "high": [0.3, np.nan, 0.2],
-            "null_low": [0.0, np.nan, 0.0], "null_high": [0.1, np.nan, 0.3], "ideal": [0.0, 0.0, 0.0],
-            "verdict": ["supported", "too few images", "cannot tell"],
-        }
-    )  # fmt: skip
     counts = np.array([[[9, 1], [2, 8]], [[1, 0], [0, 0]]])
     drawn = matrices.Matrices(("no", "yes"), (("a",), ("b",)), counts, counts.sum(axis=0), 5)
     curve = pd.DataFrame({"threshold": [np.inf, 0.5, 0.0], "fpr": [0.0, 0.2, 1.0], "tpr": [0.0, 0.9, 1.0]})
     bins = pd.DataFrame({"score": [0.2], "observed": [0.3], "low": [0.1], "high": [0.5], "n": [40]})
     figures = [
-        charts_rates.cell_dots(cells, overall=0.9),
-        charts_rates.gap_rows(gaps),
-        charts_rates.heat_table(pd.DataFrame({"tpr": [0.5, np.nan]}, index=["a", "b"])),
+        charts_heat.heat_table(pd.DataFrame({"tpr": [0.5, np.nan]}, index=["a", "b"])),
         *(matrices.small_multiples(drawn, show, selected=(0, 1, 0)) for show in matrices.SHOWS),
         matrices.overall_matrix(drawn, selected=(-1, 0, 0)),
         charts_curves.roc_curves({"a": curve}, threshold=0.5),
@@ -310,12 +185,12 @@ def test_whole_figures_are_what_plotly_allows(cells):
         assert "#E6EDEF" == spec["layout"]["xaxis"]["tickfont"]["color"] == spec["layout"]["font"]["color"]
 
 
-def test_a_chart_says_all_that_would_make_plotly_draw_it_twice(cells):
+def test_a_chart_says_all_that_would_make_plotly_draw_it_twice():
     """Streamlit hands a figure over twice; a template, data without a revision or a click set late is drawn again."""
     counts = np.array([[[40, 1], [2, 30]]])
     grid = matrices.small_multiples(matrices.Matrices(("no", "yes"), (("a",),), counts, counts[0], 5))
     by_hand = charts.blank(200).add_scatter(x=[1, 2], y=[3, 4])
-    for figure in (charts_rates.cell_dots(cells, overall=0.9), grid, by_hand):
+    for figure in (grid, by_hand):
         spec = json.loads(pio.to_json(charts.themed(figure, charts.THEMES["light"]).to_dict(), validate=False))
 
         assert spec["layout"]["template"] is None

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from visrec.ui import audit_view, charts, charts_rates, fairness_view, state, widgets, wording
+from visrec.ui import audit_view, charts, charts_heat, charts_rows, fairness_view, state, widgets, wording
 
 REST = "everybody else"
 
@@ -71,7 +71,7 @@ def family_of(metric: str, ideal: float) -> str:
 
 
 def metric_rows(table: pd.DataFrame, family: str) -> pd.DataFrame:
-    """The comparisons of one of `FAMILIES`, as `charts_rates.gap_rows` draws them; aliases are in the table only."""
+    """The comparisons of one of `FAMILIES`, as `charts_rows.gap_rows` draws them; aliases are in the table only."""
     from visrec.audit.formulas import ALIASES
     from visrec.audit.metric_text import aif360_text
 
@@ -161,7 +161,7 @@ def _metric_chart(rows: pd.DataFrame, family: str) -> None:
     title, ideal_name = FAMILIES[family]
     st.subheader(family, anchor=False)
     audit_view.show_chart(
-        charts_rates.gap_rows(rows, title=title, ideal_name=ideal_name),
+        charts_rows.gap_rows(rows, title=title, ideal_name=ideal_name),
         "Grey: chance alone. Dot and line: value and 95 % interval.",
         key=f"aif360_{family}",
     )
@@ -181,7 +181,7 @@ def _draw_each_group(audit) -> None:
         )  # fmt: skip
         counts = small.astype(float).mul(0).add(shown.set_index("group")["n"], axis=0)
         names = {c: c.replace("_", " ") for c in values.columns}
-        figure = charts_rates.heat_table(
+        figure = charts_heat.heat_table(
             values.rename(columns=names), counts=counts.rename(columns=names), small=small.rename(columns=names)
         )
         fairness_view.wide(figure, 96 * len(values.columns) + 150, "aif360_heat")

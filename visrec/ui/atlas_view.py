@@ -10,7 +10,7 @@ import streamlit as st
 
 from visrec.explain.atlas import LEAST, mean_maps, say_left_out
 from visrec.explain.compare import LEVEL
-from visrec.ui import audit_view, charts_rates, frame, widgets, wording
+from visrec.ui import audit_view, charts_rows, frame, widgets, wording
 
 SIDE = 150
 """Pixels of one map on the page."""
@@ -205,7 +205,7 @@ def _quality(atlas, name: str) -> None:
         )  # fmt: skip
         with place:
             st.markdown(f"**{title}**")
-            figure = charts_rates.cell_dots(shown, overall=float(atlas.samples[rate].mean()), title=title)
+            figure = charts_rows.cell_dots(shown, overall=float(atlas.samples[rate].mean()), title=title)
             audit_view.show_chart(figure, words, key=f"atlas_{rate}")
     widgets.table(table, f"atlas-{name}-quality", label="Quality as a table")
 

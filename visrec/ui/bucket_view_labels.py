@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from visrec.ui import audit_view, cached, charts, charts_rates, widgets, wording
+from visrec.ui import audit_view, cached, charts, charts_rows, widgets, wording
 
 GROUP = "group"
 """The attribute's name inside the audit, so that no column of a bucket can be in the way."""
@@ -150,7 +150,7 @@ def draw_disparity(table, target: str, attribute: str) -> None:
         frame = frame.set_index("cell").loc[order].reset_index()
         overall = float(audit.overall["selection_rate"].iloc[0])
         audit_view.show_chart(
-            charts_rates.cell_dots(frame, overall=overall, title=f"share labelled {charts.escape(outcome)}"),
+            charts_rows.cell_dots(frame, overall=overall, title=f"share labelled {outcome}"),
             f"Each group's share of images labelled {widgets.escape(outcome)}, with its 95 % interval. "
             "Hatched: too few images to say.",
             key="bucket_disparity",

@@ -1,13 +1,14 @@
-"""Charts: one look for every figure. A chart here is a pure function from a table to a Plotly figure.
+"""Charts: one look for every figure. A chart here is a pure function from a table to a Plotly figure, or to HTML.
 
-Nothing in this module or its siblings (``charts_rates``, ``charts_confusion``, ``charts_curves``) knows Streamlit.
+Neither this module nor its siblings (``charts_rows``, ``charts_heat``, ``charts_confusion``, ``charts_curves``) knows
+Streamlit.
 The colours are Okabe and Ito's, told apart by people with any colour vision, and cividis for quantities; each stands
 at least 3:1 against a white and against a dark page. Text and background are those of the page's theme, put in by
 `themed`, so one figure serves light and dark. Colour never speaks alone: a symbol, a hatch or a word says the same.
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -36,8 +37,6 @@ SEQUENTIAL = "Cividis"
 DIVERGING = [[0.0, BLUE], [0.5, "#f1f1f1"], [1.0, VERMILLION]]
 
 SMALL_FONT = 11
-LINE_HEIGHT = 12 * 1.3
-"""Pixels from one line to the next within a text of 12 pixels, as Plotly sets them."""
 
 FAMILY = '"Source Sans", sans-serif'
 """What Streamlit calls ``sans-serif`` in a theme."""
@@ -152,24 +151,16 @@ class Sheet:
         """Add a trace of a kind of Plotly's (``scatter``, ``bar``, ``heatmap``); data may be lists or arrays."""
         self.traces.append({"type": kind, **{name: _listed(value) for name, value in trace.items()}})
 
-    def write(self, places, texts: Iterable[str], position: str | Sequence[str], size: int = 12, **font) -> None:
+    def write(self, places, texts: Iterable[str], position: str, size: int = 12, **font) -> None:
         """Words at places (x, y) in axis units, as one trace, where `notes` would be an annotation each.
 
-        ``position`` is where they stand from their place, like ``middle center`` or ``top right``; one for all or
-        one for each.
+        ``position`` is where they stand from their place, like ``middle center`` or ``top right``.
         """
         xs, ys = zip(*places, strict=True) if len(places) else ((), ())
         self.add(
             "scatter", x=list(xs), y=list(ys), text=list(texts), mode="text", textposition=position,
             textfont={"size": size, **font}, hoverinfo="skip", cliponaxis=False,
         )  # fmt: skip
-
-    def line(self, pieces) -> None:
-        """Straight pieces (x0, y0, x1, y1) in axis units, as one path; a trace would draw one for each."""
-        path = "".join(f"M{x0!r},{y0!r}L{x1!r},{y1!r}" for x0, y0, x1, y1 in pieces)
-        self.layout.setdefault("shapes", []).append(
-            {"type": "path", "path": path, "line": {"color": RULE, "width": 1.5}}
-        )
 
     def hatch(self, rectangles) -> None:
         """Hatched rectangles (x0, y0, x1, y1) in axis units: how "unknown" is drawn where a heat map has no pattern.

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from visrec.ui import audit_view, charts, charts_rates, widgets, wording
+from visrec.ui import audit_view, charts, charts_heat, charts_rows, widgets, wording
 
 SECTION = "section"
 GAPS, AIF360, PAIRS, IMAGES, SCORES = "Gaps and rates", "AIF360 metrics", "Pairs", "Images needed", "Scores"
@@ -49,7 +49,7 @@ def ordered_rates(rates: Sequence[str]) -> list[str]:
 
 
 def gap_frame(gaps: pd.DataFrame) -> pd.DataFrame:
-    """A gap table as `charts_rates.gap_rows` draws it; a rate and its complement share one row."""
+    """A gap table as `charts_rows.gap_rows` draws it; a rate and its complement share one row."""
     from visrec.audit.rates import COMPLEMENT
 
     place = {rate: i for i, rate in enumerate(gaps["rate"])}
@@ -76,7 +76,7 @@ def draw_gaps(audit) -> None:
     frame = gap_frame(gaps)
     with picture:
         audit_view.show_chart(
-            charts_rates.gap_rows(frame, title="largest minus smallest rate among the groups"),
+            charts_rows.gap_rows(frame, title="largest minus smallest rate among the groups"),
             "Grey: what chance alone would show if all groups were alike. Dot and line: the gap seen and its 95 % "
             "interval. Filled: supported; hollow: cannot tell.",
             key="fairness_gaps",
@@ -144,7 +144,7 @@ def draw_rates(audit) -> None:
     if len(cells) > MOST_OF_HEAT:
         summary += f"\n\n{len(cells):,} groups are too many for a heat table; the table below holds all of them."
     audit_view.show_chart(
-        charts_rates.cell_dots(
+        charts_rows.cell_dots(
             shown, overall=float(overall[rate]), reference="all rows", title=audit_view.rate_name(rate)
         ),
         summary,
@@ -182,7 +182,7 @@ def draw_heat(audit, cells: pd.DataFrame, rates: Sequence[str]) -> None:
     pick = {
         column: pd.DataFrame({names[r]: f[column] for r, f in frames.items()}) for column in ("value", "n", "small")
     }
-    figure = charts_rates.heat_table(pick["value"], counts=pick["n"], small=pick["small"])
+    figure = charts_heat.heat_table(pick["value"], counts=pick["n"], small=pick["small"])
     wide(figure, 72 * len(rates) + 140, "rates_heat")
     st.caption("Each column has its own colour scale, yellow its highest value; hatched is unknown.")
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import pandas as pd
 import streamlit as st
 
-from visrec.ui import audit_view, charts, charts_rates, widgets, wording
+from visrec.ui import audit_view, charts, charts_rows, widgets, wording
 
 HEAD_RATE = {"correct": "accuracy"}
 """The rate an overview leads with: accuracy, or who gets the class when the outcome is a class."""
@@ -222,7 +222,7 @@ def draw_ranking(audit, rate: str) -> None:
         summary += f" Hatched: fewer than {audit.question.min_count} images, so unknown."
     name = audit_view.rate_name(rate)
     audit_view.show_chart(
-        charts_rates.cell_dots(shown, overall=overall, reference="all rows", title=name), summary, key="overview_cells"
+        charts_rows.cell_dots(shown, overall=overall, reference="all rows", title=name), summary, key="overview_cells"
     )
     audit_view.numbers(lambda: ranked(audit, rate, most=None), "overview_groups", rates=["value", "low", "high"])
 

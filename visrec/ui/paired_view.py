@@ -4,7 +4,7 @@ import pandas as pd
 import streamlit as st
 
 from visrec.errors import VisrecError
-from visrec.ui import cached, charts, charts_rates, widgets
+from visrec.ui import cached, charts, charts_rows, widgets
 
 MOST_ROWS = 40
 """So many differences are drawn; the table has all of them."""
@@ -31,7 +31,7 @@ def show(rows: list) -> bool:
         return True
     st.markdown(widgets.escape(sentence(found, *names)))  # named by now: what is kept knows a run by its id alone
     widgets.chart(
-        charts_rates.gap_rows(chart_rows(found), title="difference in accuracy", ideal_name="no difference"),
+        charts_rows.gap_rows(chart_rows(found), title="difference in accuracy", ideal_name="no difference"),
         key="paired_chart", alt="Difference in accuracy of the two runs, overall and by group",
     )  # fmt: skip
     st.caption(

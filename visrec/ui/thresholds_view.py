@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from visrec.ui import audit_view, charts, charts_curves, charts_rates, fairness_view, frame, widgets, wording
+from visrec.ui import audit_view, charts, charts_curves, charts_rows, fairness_view, frame, widgets, wording
 
 RATES = ("accuracy", "tpr", "fpr", "ppv", "selection_rate")
 COMMON = "threshold"
@@ -75,7 +75,7 @@ def draw_thresholds(audit, scores) -> None:
     left, right = st.columns(2, gap="large")
     with left:
         audit_view.show_chart(
-            charts_rates.gap_rows(fairness_view.gap_frame(gaps), title="largest minus smallest rate"),
+            charts_rows.gap_rows(fairness_view.gap_frame(gaps), title="largest minus smallest rate"),
             f"Gaps between the groups {limits_text(limits)}; grey is chance alone.",
             key="threshold_gaps",
         )
@@ -87,7 +87,7 @@ def draw_thresholds(audit, scores) -> None:
         cells.attrs["min_count"] = audit.question.min_count
         shown = audit_view.rate_frame(cells, audit.by, rate).sort_values(["small", "value"], kind="stable")
         audit_view.show_chart(
-            charts_rates.cell_dots(
+            charts_rows.cell_dots(
                 fairness_view.ends_of(shown.reset_index(drop=True), 10), overall=float(whole[rate]),
                 reference="all rows", title=audit_view.rate_name(rate),
             ),

@@ -9,6 +9,7 @@ import plotly.graph_objects as go
 import streamlit as st
 
 from visrec.ui import charts, wording
+from visrec.ui.charts_rows import Rows
 
 _AGE = re.compile(r"\d+")
 
@@ -47,8 +48,11 @@ def figures(items: Iterable[tuple[str, str, str]]) -> None:
                 st.metric(label, value, help=help_text, border=True)
 
 
-def chart(figure: go.Figure, *, key: str, **options):
+def chart(figure: go.Figure | Rows, *, key: str, **options):
     """Draw a chart in the page's theme; returns what Streamlit does, a selection where ``on_select`` asks for one."""
+    if isinstance(figure, Rows):
+        with st.container(key=key):
+            return st.html(figure)
     theme = charts.THEMES.get(st.context.theme.type or "", charts.UNKNOWN_THEME)
     return st.plotly_chart(
         charts.themed(figure, theme), theme=None, key=key, config={"displayModeBar": False}, **options
