@@ -56,6 +56,16 @@ def choose_split(names: Iterable[str]) -> str | None:
     return None
 
 
+def judged_split(splits: "pd.Series") -> str:
+    """The split a run's own images are judged by, spelled as visrec does: test, else val, though neither have rows.
+
+    >>> import pandas as pd
+    >>> judged_split(pd.Series(["train", "val"])), judged_split(pd.Series(["val", "test"])), judged_split(pd.Series([]))
+    ('val', 'test', 'val')
+    """
+    return next((split for split in AUDITED if (splits == split).any()), AUDITED[-1])
+
+
 def meaning(name: str) -> str:
     """What a split is called here: ``train``, ``tune``, ``val``, ``test``, or its name in small letters.
 

@@ -18,6 +18,7 @@ from urllib.parse import quote
 
 import numpy as np
 
+from visrec.audit.splits import judged_split
 from visrec.errors import InputError, NotFoundError
 from visrec.explain.atlas import GRID, Atlas, grid_segments, in_order, make_atlas, pick_rows, save_atlas
 from visrec.explain.pixels import read_pixels
@@ -118,7 +119,7 @@ def choose(run: Run, by: list[str], *, split: str | None = None, per_cell: int =
     """The split and the rows of the images to explain; says, before anything is begun, what is missing."""
     check(run, by)
     rows = run.predictions()
-    split = split or next((s for s in ("test", "val") if (rows["split"] == s).any()), "val")
+    split = split or judged_split(rows["split"])
     return split, pick_rows(rows, by, split=split, per_cell=per_cell, seed=seed)
 
 

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from visrec.audit.splits import judged_split
+
 LEAST_ROWS = 100
 """Below so many tune rows a temperature is more noise than help."""
 LIKE = 200
@@ -88,7 +90,7 @@ def calibrate(predictions: pd.DataFrame, labels: list[str]) -> Calibration:
     if missing:
         return _unknown(f"the predictions have no column '{missing[0]}'")
     tune = predictions[predictions["split"] == "tune"]
-    held = next((part for s in ("test", "val") if len(part := predictions[predictions["split"] == s])), predictions[:0])
+    held = predictions[predictions["split"] == judged_split(predictions["split"])]
     scores, truth = held[columns].to_numpy(np.float64), _codes(held, labels)
     if len(tune) < LEAST_ROWS:
         temperature, reason = float("nan"), f"{len(tune)} tune images, at least {LEAST_ROWS} are needed"

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 import pandas as pd
 import streamlit as st
 
+from visrec.audit.splits import judged_split
 from visrec.errors import NotFoundError, VisrecError
 from visrec.runs.status import ACTIVE, Status
 from visrec.ui import cached, explaining, frame, widgets, wording
@@ -93,7 +94,7 @@ def offer(run, by: list[str], rows: pd.DataFrame, *, again: bool = False) -> Non
             "Images per group at most", 10, 1000, PER_CELL, step=10, key="atlas_images", width=240,
             help="More images see smaller differences and take longer.",
         )  # fmt: skip
-        split = honest_split(rows)
+        split = judged_split(rows["split"])
         chosen = pick_rows(rows, by, split=split, per_cell=int(per_cell))
         groups = chosen.groupby(by, observed=True).ngroups
         seconds = wording.duration(estimate(run, len(chosen), groups))
@@ -112,11 +113,6 @@ def offer(run, by: list[str], rows: pd.DataFrame, *, again: bool = False) -> Non
 def _names(by: Iterable[str]) -> str:
     """The attributes in words, safe inside Markdown."""
     return widgets.escape(" and ".join(map(wording.nice, by)).lower())
-
-
-def honest_split(rows: pd.DataFrame) -> str:
-    """Where the job takes its images from: test, else val."""
-    return next((name for name in ("test", "val") if (rows["split"] == name).any()), "val")
 
 
 def estimate(run, images: int, groups: int) -> float:

@@ -247,8 +247,8 @@ def _more(more: float) -> str:
 @st.cache_data(ttl=300, max_entries=16, show_spinner=False)
 def _judged(url: str, reading: str, target: str, attribute: str) -> pd.Series:
     """The group of every image that a model will be judged by: test, else val."""
+    from visrec.audit.splits import judged_split
     from visrec.data.split import assign_splits
 
     samples = assign_splits(cached.bucket_table(url), target, (), 0)
-    split = next((name for name in ("test", "val") if (samples["split"] == name).any()), "val")
-    return samples.loc[samples["split"] == split, attribute].dropna().astype(str)
+    return samples.loc[samples["split"] == judged_split(samples["split"]), attribute].dropna().astype(str)
