@@ -61,23 +61,26 @@ def batch(
 
 
 def _change(image: "np.ndarray", recipe: Recipe, draw: "np.ndarray", size: int) -> "np.ndarray":
+    import numpy as np
     from PIL import Image, ImageOps
 
     changed = _move(Image.fromarray(image), recipe, draw, size)
     if draw[0] < recipe.flip:
         changed = ImageOps.mirror(changed)
-    if recipe.light:
-        changed = changed.point(_lit(changed, recipe.light, draw[5], draw[6]))
-    return changed
+    if not recipe.light:
+        return np.asarray(changed)
+    # not by `point`: it rounds all 768 values of its table anew for each image, longer than looking the pixels up
+    lit = changed.tobytes().translate(_lit(changed, recipe.light, draw[5], draw[6]))
+    return np.frombuffer(lit, np.uint8).reshape(size, size, 3)
 
 
-def _lit(image: "Image.Image", light: float, contrast: float, brightness: float) -> list[int]:
-    """What each of the 256 values of the three channels becomes: further from, or nearer to, the mean, and lighter."""
+def _lit(image: "Image.Image", light: float, contrast: float, brightness: float) -> bytes:
+    """What each of the 256 values of a channel becomes: further from, or nearer to, the mean, and lighter."""
     import numpy as np
 
     grey = sum(_mean(image)) / 3
     values = (np.arange(256) - grey) * (1 + light * (2 * contrast - 1)) + grey + 255 * light / 2 * (2 * brightness - 1)
-    return np.clip(np.rint(values), 0, 255).astype(int).tolist() * 3
+    return np.clip(np.rint(values), 0, 255).astype(np.uint8).tobytes()
 
 
 def _move(image: "Image.Image", recipe: Recipe, draw: "np.ndarray", size: int) -> "Image.Image":
