@@ -16,8 +16,8 @@ from visrec.model.mobilenet import ALPHAS, MAX_SIZE, MIN_SIZE, alpha_of
 
 PRESETS: dict[str, dict[str, Any]] = {
     "quick": {"image_size": 96, "alpha": 0.35, "epochs": 60, "fine_tune_epochs": 0},
-    "balanced": {"image_size": 128, "alpha": 1.0, "epochs": 100, "fine_tune_epochs": 14},
-    "thorough": {"image_size": 160, "alpha": 1.0, "epochs": 150, "fine_tune_epochs": 20},
+    "balanced": {"image_size": 160, "alpha": 1.0, "epochs": 100, "fine_tune_epochs": 14},
+    "thorough": {"image_size": 192, "alpha": 1.0, "epochs": 150, "fine_tune_epochs": 20},
 }
 COMMON = {"weights": "imagenet", "allow_random": False, "sample_weights": "none", "fit": "stretch", "mirror": True}
 EPOCH_FACTOR = {"quick": 0.5, "balanced": 1.0, "thorough": 2.0}
