@@ -19,9 +19,21 @@ def plan(config, settings) -> dict:
 
 def show(result: dict) -> None:
     """What would be done, for people."""
-    print("Settings: " + ", ".join(f"{k} {v}" for k, v in result["settings"].items() if v is not None))
+    given = [f"{k.replace('_', ' ')} {_word(v)}" for k, v in result["settings"].items() if v is not None]
+    print("Settings: " + "; ".join(given))
     print("Images: " + ", ".join(f"{n:,} {split}" for split, n in result["images"].items()))
     for warning in result["warnings"]:
         print(f"Warning: {warning}")
     print(f"About {result['total_seconds'] / 60:.1f} minutes on this machine, by {result['basis']}: "
-          + ", ".join(f"{stage} {s:.0f} s" for stage, s in result["seconds"].items()))  # fmt: skip
+          + ", ".join(f"{stage.replace('_', ' ')} {s:.0f} s" for stage, s in result["seconds"].items()))  # fmt: skip
+
+
+def _word(value) -> str:
+    """A setting as a person would say it.
+
+    >>> _word(("race", "age")), _word(()), _word(False), _word(0.35)
+    ('race, age', 'nothing', 'no', '0.35')
+    """
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return (", ".join(value) or "nothing") if isinstance(value, (tuple, list)) else str(value)
