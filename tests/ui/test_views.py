@@ -6,7 +6,7 @@ import pytest
 
 from visrec.audit.engine import audit
 from visrec.audit.predictions import load_predictions
-from visrec.ui import audit_view, confusion_view, fairness_view, import_view, overview_view, state
+from visrec.ui import audit_view, confusion_view, fairness_view, import_view, overview_view, state, training
 
 
 def predictions(seed: int = 0, rows: int = 1200, low: float = 0.7) -> pd.DataFrame:
@@ -148,3 +148,13 @@ def test_without_a_filter_the_rows_are_the_predictions_and_no_copy():
 
     assert view().rows is table
     assert view(race=["x"]).rows.index.tolist() == [0, 2]
+
+
+@pytest.mark.parametrize("groups", [1, 2, 5, 8])
+def test_learning_curves_have_room_for_a_name_a_line(groups):
+    """On a telephone the legend is one column of 19 px a name, and Plotly lets it take half of the height."""
+    columns = {f"accuracy:race={i}": str(i) for i in range(groups)}
+    figure = training.curve(pd.DataFrame({name: [0.5, 0.6] for name in columns}), columns)
+
+    assert figure.layout.height / 2 >= 19 * groups
+    assert groups == len(figure.data)
