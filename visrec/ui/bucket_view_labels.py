@@ -149,12 +149,11 @@ def draw_disparity(table, target: str, attribute: str) -> None:
         order = widgets.ordered(frame["cell"])
         frame = frame.set_index("cell").loc[order].reset_index()
         overall = float(audit.overall["selection_rate"].iloc[0])
-        audit_view.show_chart(
-            charts_rows.cell_dots(frame, overall=overall, title=f"share labelled {outcome}"),
-            f"Each group's share of images labelled {widgets.escape(outcome)}, with its 95 % interval. "
-            "Hatched: too few images to say.",
-            key="bucket_disparity",
-        )
+        summary = f"Each group's share of images labelled {widgets.escape(outcome)}, with its 95 % interval."
+        if frame["small"].any():
+            summary += " Hatched: too few images to say."
+        chart = charts_rows.cell_dots(frame, overall=overall, title=f"share labelled {outcome}")
+        audit_view.show_chart(chart, summary, key="bucket_disparity")
     with right:
         st.markdown(gap_text(gap, outcome))
         for row in metrics.to_dict("records"):

@@ -139,7 +139,7 @@ def draw_rates(audit) -> None:
     everything = len(frame) <= MOST_ROWS or st.toggle(f"All {len(frame):,} groups", key="rates_all")
     shown = frame if everything else ends_of(frame)
     summary = f"{len(shown):,} of {wording.count(len(frame), 'group')}, Wilson intervals at 95 %."
-    if frame["small"].any():
+    if shown["small"].any():
         summary += f" Hatched: the rate rests on fewer than {audit.question.min_count} rows, so it is unknown."
     if len(cells) > MOST_OF_HEAT:
         summary += f"\n\n{len(cells):,} groups are too many for a heat table; the table below holds all of them."
