@@ -74,7 +74,8 @@ if len(others) > 1:
     columns = two.selectbox("Columns", rest, format_func=wording.nice, key="bucket_columns")
     crossed = bucket_view.cell_counts(samples, rows, columns)
     widgets.chart(bucket_view.cell_map(crossed), key="bucket_cells", alt=f"Images by {rows} and {columns}")
-    st.caption(f"▵ fewer than {bucket_view.FEW} images: too few to say much about this group. · none at all.")
+    if marks := bucket_view.cell_marks(crossed):
+        st.caption(marks)
     widgets.table(crossed.reset_index(), f"{bucket.name}-{rows}-{columns}")
 
 if others:

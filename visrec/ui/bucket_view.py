@@ -87,6 +87,18 @@ def cell_map(counts: pd.DataFrame) -> go.Figure:
     return figure
 
 
+def cell_marks(counts: pd.DataFrame) -> str:
+    """What the marks in `cell_map` mean, those that occur in it.
+
+    >>> cell_marks(pd.DataFrame({"a": [40, 50]})), cell_marks(pd.DataFrame({"a": [40, 0]}))
+    ('', '· marks a group without images.')
+    """
+    values = counts.to_numpy()
+    few, none = ((values > 0) & (values < FEW)).any(), (values == 0).any()
+    said = (f"▵ marks fewer than {FEW} images, too few to say much about a group.", "· marks a group without images.")
+    return " ".join(text for text, there in zip(said, (few, none), strict=True) if there)
+
+
 def examine(url: str, table) -> None:
     """The problems: those of the labels at once, those of the images when every one has been looked at."""
     found = cached.inspection(url)
