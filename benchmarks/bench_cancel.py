@@ -1,6 +1,6 @@
 """How long a cancel takes: from asking to a run that says *cancelled* and a process that is gone.
 
-    python benchmarks/bench_cancel.py BUCKET --weights FILE [--times 3] [--image-size 160]
+    python benchmarks/bench_cancel.py BUCKET --weights FILE [--times 3] [--image-size N]
 
 Real trainings with fine-tuning, cancelled in each of their stages at a drawn moment: of runs in a folder as ``visrec
 cancel`` does it on the same machine (goal 2 s), and of runs in a bucket (moto's S3 server on loopback) as another
@@ -18,6 +18,7 @@ from pathlib import Path
 
 from visrec.config import Settings, TrainConfig
 from visrec.connections import S3Settings
+from visrec.model.presets import PRESETS
 from visrec.runs import jobs
 from visrec.runs.status import ACTIVE
 
@@ -34,7 +35,7 @@ def main() -> None:
     parser.add_argument("--weights", type=Path, required=True)
     parser.add_argument("--target", default="gender")
     parser.add_argument("--times", type=int, default=3)
-    parser.add_argument("--image-size", type=int, default=160)
+    parser.add_argument("--image-size", type=int, default=PRESETS["balanced"]["image_size"])
     args = parser.parse_args()
     found = {"cores": len(os.sched_getaffinity(0)), "load": round(os.getloadavg()[0], 1)}
     config = TrainConfig(

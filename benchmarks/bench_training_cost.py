@@ -1,6 +1,6 @@
 """What training costs: seconds per stage and memory as images grow, and what feeding the network takes away.
 
-    python benchmarks/bench_training_cost.py BUCKET --weights FILE [--limits 1000 3000 9999] [--image-size 160]
+    python benchmarks/bench_training_cost.py BUCKET --weights FILE [--limits 1000 3000 9999] [--image-size N]
 
 Growth: ``visrec train`` with one epoch of fine-tuning at each number of images, nothing cached, in a process of its
 own whose memory is read from the kernel every 0.2 s: *anonymous* memory must stay flat, *file* memory (the memory
@@ -21,6 +21,8 @@ from pathlib import Path
 
 import numpy as np
 
+from visrec.model.presets import PRESETS
+
 READ_EVERY = 0.2
 
 
@@ -32,7 +34,7 @@ def main() -> None:
     parser.add_argument("--target", default="gender")
     parser.add_argument("--by", default="race,age")
     parser.add_argument("--limits", type=int, nargs="*", default=[1000, 3000, 9999])
-    parser.add_argument("--image-size", type=int, default=160)
+    parser.add_argument("--image-size", type=int, default=PRESETS["balanced"]["image_size"])
     parser.add_argument("--steps", type=int, default=20, help="steps of each feeding in a round; 0 leaves it out")
     parser.add_argument("--rounds", type=int, default=10)
     args = parser.parse_args()

@@ -209,6 +209,16 @@ class TestAugment:
         for image, lit in zip(self.images, relit, strict=True):
             assert np.corrcoef(image.ravel(), lit.ravel())[0, 1] > 0.95
 
+    def test_light_is_contrast_about_the_mean_and_brightness(self):
+        """The formula on every pixel in floating point; the mean it turns about may be off by a half."""
+        only = augment.Recipe(flip=0, zoom=0, shift=0, turn=0, cover=0, light=0.5)
+        relit = augment.batch(self.images, only, np.random.default_rng(2))
+        for image, lit, draw in zip(self.images, relit, np.random.default_rng(2).random((6, 10)), strict=True):
+            contrast, brightness = 1 + 0.5 * (2 * draw[5] - 1), 255 * 0.25 * (2 * draw[6] - 1)
+            wanted = np.clip((image - image.mean()) * contrast + image.mean() + brightness, 0, 255)
+
+            np.testing.assert_allclose(lit, wanted, atol=1)
+
     def test_flip_only_mirrors_or_leaves(self):
         """Nothing else is changed."""
         many = np.repeat(self.images, 5, axis=0)

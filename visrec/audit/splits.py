@@ -57,7 +57,9 @@ def choose_split(names: Iterable[str]) -> str | None:
 
 
 def judged_split(splits: "pd.Series") -> str:
-    """The split a run's own images are judged by, spelled as visrec does: test, else val, though neither have rows.
+    """The split a run's own images are judged by, spelled as visrec does: test, else val.
+
+    It is val where neither has rows.
 
     >>> import pandas as pd
     >>> judged_split(pd.Series(["train", "val"])), judged_split(pd.Series(["val", "test"])), judged_split(pd.Series([]))

@@ -275,8 +275,8 @@ def curve(history: pd.DataFrame, lines: dict[str, str]) -> go.Figure:
         showlegend=True, legend={"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom", "font": {"size": 12}}
     )
     # on a telephone each name of the legend takes a line, and Plotly gives it half of the height at most
-    room = 24 * len(lines) if len(lines) > 4 else 20 * (len(lines) // 4)
-    figure.update_layout(margin={"t": 30 + 20 * (len(lines) // 4)}, height=240 + room)
+    height = 240 + (24 * len(lines) if len(lines) > 3 else 0)
+    figure.update_layout(margin={"t": 30 + 20 * (len(lines) // 4)}, height=height)
     figure.update_xaxes(dtick=max(1, -(-len(steps) // 8)), range=[0.7, len(steps) + 0.3], showgrid=False)
     figure.update_yaxes(showgrid=True, gridcolor=charts.FAINT)
     if "stage" in history and history["stage"].iloc[0] != history["stage"].iloc[-1]:
